@@ -1,0 +1,70 @@
+"""One error tree. Every error states the value it met, the rule it broke and the remedy.
+
+Each class also inherits the standard-library type it specialises, so callers that do not know this
+package still catch it. All are picklable: they cross Ray actors and process pools.
+"""
+
+from __future__ import annotations
+
+
+class LongVTError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Args:
+        value: what was met, as the user would recognise it (a path, a key, a number).
+        rule: what was expected instead.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, value: object, rule: str, remedy: str):
+        self.value = value if isinstance(value, str) else repr(value)
+        self.rule = rule
+        self.remedy = remedy
+        super().__init__(self.value, rule, remedy)
+
+    def __reduce__(self):
+        return type(self), (self.value, self.rule, self.remedy)
+
+    def __str__(self) -> str:
+        return f"{self.value}: {self.rule}. {self.remedy}"
+
+    @property
+    def kind(self) -> str:
+        """Stable name used in counters, records and metrics."""
+        return type(self).__name__
+
+
+class ConfigError(LongVTError, ValueError):
+    """A recipe, command line or option that cannot work."""
+
+
+class PluginError(LongVTError, ImportError):
+    """A registered part that cannot be located or loaded."""
+
+
+class DataError(LongVTError, ValueError):
+    """A dataset row that breaks the schema."""
+
+
+class VideoError(LongVTError):
+    """A video that does not yield the frames asked for."""
+
+
+class VideoOpenError(VideoError, OSError):
+    """Missing, unreadable, or not a video."""
+
+
+class VideoDecodeError(VideoError, RuntimeError):
+    """Opens, but the frames asked for do not come out."""
+
+
+class VideoRangeError(VideoError, ValueError):
+    """A time window outside the video, or none at all."""
+
+
+class ToolCallError(LongVTError, ValueError):
+    """A tool call the policy wrote that cannot be executed as written."""
+
+
+class StalledRunError(LongVTError, TimeoutError):
+    """A training run that stopped making progress."""

@@ -1,0 +1,165 @@
+"""The records that cross rooms: frozen, picklable, JSON with a version, no torch and no pixels.
+
+A frame is passed as a ``MediaRef``; ``longvt_plugins.video.clip_store.get`` turns it into pixels.
+Times are seconds from the first frame of the video. Sizes are ``(height, width)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Span = tuple[float, float]
+"""``(start_s, end_s)``."""
+
+
+class Record(BaseModel):
+    """Frozen, and closed: an unknown key is an error, not a silent loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MediaRef(Record):
+    """Frames of one video by reference."""
+
+    path: str
+    """Absolute path of the video on this node."""
+    identity: str
+    """Which content of that path: ``"<bytes>-<mtime_ns>"``."""
+    times_s: tuple[float, ...]
+    """True presentation times of the frames, ascending."""
+    size: tuple[int, int]
+    """``(height, width)`` in pixels, as the frames are handed out."""
+
+
+class Fault(Record):
+    """An error as data."""
+
+    kind: str
+    """Class name from ``longvt_plugins.errors``, or of a foreign exception."""
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Fault:
+        return cls(kind=type(error).__name__, message=str(error))
+
+
+class CropCall(Record):
+    """One tool call as the policy wrote it."""
+
+    raw: str
+    """The text of the call, unparsed."""
+    name: str | None = None
+    arguments: dict[str, Any] | None = None
+    """``None`` when the arguments are not a JSON object."""
+
+
+class CropOutcome(Record):
+    """What became of a call."""
+
+    status: Literal["ok", "refused", "malformed", "failed"]
+    """``refused``: well-formed, but the rules say no. ``failed``: the video let us down."""
+    reply: str
+    """The text the policy reads."""
+    span_s: Span | None = None
+    """The window that was really cropped, after clamping. Set only when ``status`` is ``ok``."""
+    times_s: tuple[float, ...] = ()
+    media: MediaRef | None = None
+    digest: str | None = None
+    """blake2b of the pixels handed to the policy, so that a frame can be proven to come from a file."""
+    tokens: int = 0
+    """Prompt tokens that the reply added (text and visual)."""
+    seconds: float = 0.0
+    error: Fault | None = None
+
+
+class CallRecord(Record):
+    turn: int
+    """Index of the assistant turn that wrote the call."""
+    call: CropCall
+    outcome: CropOutcome
+
+
+class Turn(Record):
+    role: Literal["assistant", "tool"]
+    text: str
+    tokens: int
+
+
+EndedBy = Literal["answer", "no_answer", "turn_limit", "length_limit", "fault"]
+
+
+class Transcript(Record):
+    """One trajectory as it happened. What a reward reads instead of text."""
+
+    version: Literal[1] = 1
+    turns: tuple[Turn, ...] = ()
+    calls: tuple[CallRecord, ...] = ()
+    limits: dict[str, int] = Field(default_factory=dict)
+    ended_by: EndedBy
+    fault: Fault | None = None
+    media_profile: str = "frames-time"
+    overview: tuple[MediaRef, ...] = ()
+    """What the prompt showed of each video."""
+
+    def crops_ok(self) -> tuple[CropOutcome, ...]:
+        """Outcomes of the calls that were executed and returned frames, in order."""
+        return tuple(c.outcome for c in self.calls if c.outcome.status == "ok")
+
+
+class Verdict(Record):
+    """A judge's decision. Abstaining is not a score."""
+
+    version: Literal[1] = 1
+    status: Literal["ok", "abstain"]
+    score: float | None = None
+    """1, 0.5 or 0; ``None`` exactly when abstaining."""
+    judge_id: str
+    reason: str = ""
+
+
+class RewardRecord(Record):
+    """The reward of one trajectory. Every sample has every key: verl takes the keys of sample 0 for all."""
+
+    score: float
+    """What the trainer uses. 0 when abstaining or faulted, and then excluded by ``longvt_sync``."""
+    acc: float | None
+    """Answer score 1, 0.5 or 0. ``None``: nobody could decide."""
+    format: float
+    grounding: float | None
+    """IoU of executed crops with the ground truth. ``None``: the sample has no ground-truth segment."""
+    tool_calls: int
+    crops_ok: int
+    abstained: bool
+    faulted: bool
+    reason: str
+    """Why the answer part is what it is."""
+
+
+class TrajectoryRecord(Record):
+    """One line of a trajectory file: transcript, reward and the tokens that were trained on."""
+
+    version: Literal[1] = 1
+    run: str
+    step: int
+    split: Literal["train", "val"]
+    group: str
+    """uid of the prompt: trajectories of one group share it."""
+    session: int
+    data_source: str
+    sample_index: int | str
+    question: str
+    ground_truth: Any
+    transcript: Transcript
+    reward: RewardRecord
+    included: bool
+    """False when the trajectory took no part in its group's advantage."""
+    advantage: float | None
+    """``None`` in validation."""
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    response_mask: tuple[int, ...]
+    rollout_log_probs: tuple[float, ...] | None
+    weights_step: tuple[int, int]
+    """First and last weight version that generated it."""
