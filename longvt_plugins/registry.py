@@ -80,8 +80,14 @@ def packaged_path(name: str) -> str:
     """Absolute path of a file of this package; the resolver ``${longvt.path:tools/crop_video.yaml}``."""
     path = os.path.join(os.path.dirname(__file__), *name.split("/"))
     if not os.path.isfile(path):
-        raise PluginError(name, "is not a file of longvt_plugins", "Correct the ${longvt.path:...} in the recipe.")
+        raise PluginError(name, "is not a file of longvt_plugins", "Correct the ${longvt...:...} in the recipe.")
     return path
+
+
+def packaged_text(name: str) -> str:
+    """Content of a file of this package; the resolver ``${longvt.text:tokens/templates/qwen2_5_vl.jinja}``."""
+    with open(packaged_path(name), encoding="utf-8") as file:
+        return file.read()
 
 
 def hardware() -> str:
@@ -89,9 +95,11 @@ def hardware() -> str:
     return "cpu" if cpu_chosen() else "cuda"
 
 
-def _add_resolvers(omegaconf) -> None:
-    omegaconf.OmegaConf.register_new_resolver("longvt.path", packaged_path, replace=True)
-    omegaconf.OmegaConf.register_new_resolver("longvt.hardware", hardware, replace=True)
+def add_resolvers(omegaconf) -> None:
+    """Register ``longvt.path``, ``longvt.text`` and ``longvt.hardware`` with OmegaConf."""
+    resolvers = {"longvt.path": packaged_path, "longvt.text": packaged_text, "longvt.hardware": hardware}
+    for name, function in resolvers.items():
+        omegaconf.OmegaConf.register_new_resolver(name, function, replace=True)
 
 
 def _once_imported(module: str, action: Callable[[object], object]) -> None:
@@ -111,7 +119,7 @@ def register() -> None:
     for entry in LEDGER:
         if entry.after and (cpu_chosen() or not entry.cpu_only):
             _once_imported(entry.after, lambda target, entry=entry: load(entry.module).apply(target))
-    _once_imported("omegaconf", _add_resolvers)
+    _once_imported("omegaconf", add_resolvers)
     if cpu_chosen():
         load("longvt_plugins.cpu.platform").activate()
 

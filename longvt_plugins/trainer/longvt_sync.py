@@ -190,11 +190,15 @@ class _ValidationTap:
 def _get(batch, names: list[str]) -> dict[str, list]:
     """Fields of a batch as lists of rows: tensors for nested or stacked fields, objects for the others."""
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
-    return {
-        name: list(data[name].unbind()) if isinstance(data[name], torch.Tensor) else data[name].tolist()
-        for name in names
-        if name in data.keys()  # noqa: SIM118
-    }
+    columns = {name: data[name] for name in names if name in data.keys()}  # noqa: SIM118
+    return {name: _rows(column) for name, column in columns.items()}
+
+
+def _rows(column) -> list:
+    if isinstance(column, torch.Tensor):
+        return list(column.unbind())
+    # TransferQueue returns a NonTensorStack, or a list subclass, depending on what was stored.
+    return column.tolist() if hasattr(column, "tolist") else list(column)
 
 
 def _scored(extra_fields: dict[str, Any]) -> bool:

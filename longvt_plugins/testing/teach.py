@@ -1,0 +1,179 @@
+"""A minute of supervised teaching, so that a tiny checkpoint already calls the crop tool when RL starts.
+
+Demonstrations are made from a recipe's own parts: its rows, overview, tool, template and token layout. Each
+shows one crop around the ground truth, deliberately loose and uneven, and the right answer. Only the
+assistant's tokens are supervised.
+
+    python -m longvt_plugins.testing.teach longvt_demo --steps 350
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from PIL import Image
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from longvt_plugins.tokens import frames_time
+from longvt_plugins.tools.crop_video import CropOptions, crop_video
+from longvt_plugins.types import MediaRef
+from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
+
+from .recipe import compose_recipe
+from .tiny_model import make_tiny_qwen2_5_vl
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    messages: list[dict[str, Any]]
+    images: list[Image.Image]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The parts of a recipe that shape a conversation."""
+
+    rows: list[dict[str, Any]]
+    video_root: str
+    overview: SamplingPolicy
+    crop: CropOptions
+    tool_schema: dict[str, Any]
+
+    @classmethod
+    def of(cls, config) -> Setting:
+        import pyarrow.parquet as pq
+
+        tool = yaml.safe_load(Path(config.actor_rollout_ref.rollout.multi_turn.tool_config_path).read_text())["tools"][0]
+        sampling = {key: value for key, value in tool["config"].items() if key != "type"}
+        return cls(
+            rows=pq.read_table(config.data.train_files).to_pylist(),
+            video_root=config.data.longvt.video_root,
+            overview=SamplingPolicy(**config.data.longvt.overview),
+            crop=CropOptions(policy=SamplingPolicy(**sampling)),
+            tool_schema=tool["tool_schema"],
+        )
+
+
+def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random) -> Demonstration:
+    """One conversation: look around the ground truth, then answer."""
+    path = str(Path(setting.video_root, row["videos"][0]))
+    info = probe(path)
+    plan = plan_overview(info, setting.overview)
+    overview = MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size)
+    (start_s, end_s), answer = row["extra_info"]["segments"][0], row["reward_model"]["ground_truth"]
+    start_s, end_s = start_s - rng.choice((0, 0, 1)), end_s + rng.choice((0, 0, 1))
+    outcome = crop_video({"start_time": start_s, "end_time": end_s}, [path], setting.crop)
+    system, user = (message["content"] for message in row["prompt"])
+    before, after = user.split("<video>")
+    call = f'{{"name": "crop_video", "arguments": {{"start_time": {start_s:.0f}, "end_time": {end_s:.0f}}}}}'
+    crop_images = [{"type": "image"} for _ in outcome.times_s]
+    messages = [
+        {"role": "system", "content": system},
+        {
+            "role": "user",
+            "content": [
+                *([{"type": "text", "text": before}] if before else []),
+                *frames_time.content_of(overview),
+                {"type": "text", "text": after},
+            ],
+        },
+        {"role": "assistant", "content": f"<think>Look there.</think>\n<tool_call>\n{call}\n</tool_call>"},
+        {"role": "tool", "content": [*crop_images, {"type": "text", "text": outcome.reply}]},
+        {"role": "assistant", "content": f"<think>I see it.</think><answer>{answer}</answer>"},
+    ]
+    frames = [*clip_store.get(overview), *clip_store.get(outcome.media)]
+    return Demonstration(messages, [Image.fromarray(frame) for frame in frames])
+
+
+def assistant_labels(ids: torch.Tensor, tokenizer) -> torch.Tensor:
+    """``ids`` ``[batch, length]`` with everything but the assistant's turns (and their end token) at -100."""
+    header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    labels = torch.full_like(ids, -100)
+    for row, kept in zip(ids.tolist(), labels, strict=True):
+        for begin in range(len(row) - len(header)):
+            if row[begin : begin + len(header)] == header:
+                first = begin + len(header)
+                last = row.index(end, first)
+                kept[first : last + 1] = torch.tensor(row[first : last + 1])
+    return labels
+
+
+def teach(
+    model_folder: Path, setting: Setting, steps: int, batch_size: int = 4, rate: float = 2e-3, seed: int = 0
+) -> float:
+    """Train the checkpoint in ``model_folder`` in place. Returns the last loss (nats per supervised token)."""
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    processor = AutoProcessor.from_pretrained(model_folder)
+    processor.tokenizer.padding_side = "right"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32).to(device).train()
+    demonstrations = [demonstrate(setting, row, rng) for row in setting.rows for _ in range(2)]
+    rng.shuffle(demonstrations)
+    batches = [
+        _batch(processor, setting, demonstrations[i : i + batch_size]).to(device)
+        for i in range(0, len(demonstrations), batch_size)
+    ]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    started = time.monotonic()
+    for step in range(steps):
+        loss = model(**batches[step % len(batches)]).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0 or step == steps - 1:
+            print(f"teach step {step:4d} of {steps}, loss {loss.item():.3f}, {time.monotonic() - started:.0f} s", flush=True)
+    model.save_pretrained(model_folder)
+    return loss.item()
+
+
+def _batch(processor, setting: Setting, demonstrations: list[Demonstration]):
+    texts = [
+        processor.apply_chat_template(demonstration.messages, tools=[setting.tool_schema], tokenize=False)
+        for demonstration in demonstrations
+    ]
+    images = [image for demonstration in demonstrations for image in demonstration.images]
+    batch = processor(text=texts, images=images, padding=True, return_tensors="pt")
+    batch["labels"] = assistant_labels(batch["input_ids"], processor.tokenizer)
+    return batch
+
+
+def _texts(setting: Setting) -> list[str]:
+    """What the tokenizer will meet, in the proportions in which it meets it."""
+    rng = random.Random(0)
+    texts = [yaml.safe_dump(setting.tool_schema), str(setting.tool_schema).replace("'", '"')]
+    for row in setting.rows:
+        for message in demonstrate(setting, row, rng).messages:
+            content = message["content"]
+            parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+            texts.append("".join(parts))
+    return texts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, as for main_ppo")
+    parser.add_argument("--steps", type=int, default=350)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    config = compose_recipe(args.recipe, args.overrides)
+    setting = Setting.of(config)
+    folder = Path(config.actor_rollout_ref.model.path)
+    make_tiny_qwen2_5_vl(folder, _texts(setting), seed=args.seed)
+    teach(folder, setting, args.steps, seed=args.seed)
+
+
+if __name__ == "__main__":
+    main()
