@@ -85,23 +85,26 @@ def write_video(path: Path, source: list[np.ndarray], first: int, events: list[E
 
 
 def rows_of(video: str, events: list[Event], split: str, first_index: int) -> list[RLRow]:
-    return [
-        RLRow(
-            data_source="longvt_demo",
-            prompt=[
-                Message(role="system", content=SYSTEM),
-                Message(role="user", content=f"<video>\nWhich colour is the square between {event.middle_s - 1} and {event.middle_s + 1} s?"),
-            ],
-            videos=[video],
-            question=f"Which colour is the square between {event.middle_s - 1} and {event.middle_s + 1} s?",
-            ground_truth=event.colour,
-            index=first_index + i,
-            split=split,
-            options=sorted(COLOURS),
-            segments=[event.segment],
+    rows = []
+    for i, event in enumerate(events):
+        question = f"Which colour is the square between {event.middle_s - 1} and {event.middle_s + 1} s?"
+        rows.append(
+            RLRow(
+                data_source="longvt_demo",
+                prompt=[
+                    Message(role="system", content=SYSTEM),
+                    Message(role="user", content=f"<video>\n{question}"),
+                ],
+                videos=[video],
+                question=question,
+                ground_truth=event.colour,
+                index=first_index + i,
+                split=split,
+                options=sorted(COLOURS),
+                segments=[event.segment],
+            )
         )
-        for i, event in enumerate(events)
-    ]
+    return rows
 
 
 def prepare(folder: Path, videos: int = 8, seed: int = 0) -> None:
@@ -126,7 +129,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     prepare(args.folder, args.videos, args.seed)
-    print(f"{args.videos} videos of {SECONDS} s, {args.videos * SECONDS} s in all, and their questions in {args.folder}")
+    print(
+        f"{args.videos} videos of {SECONDS} s, {args.videos * SECONDS} s in all, and their questions in {args.folder}"
+    )
 
 
 if __name__ == "__main__":

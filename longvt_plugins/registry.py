@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 
 import wrapt
 
@@ -52,13 +53,13 @@ def cpu_chosen() -> bool:
 
 
 def locate(module: str) -> None:
-    """Raise PluginError unless ``module`` can be found, without importing it."""
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError as error:
-        raise PluginError(module, f"its package cannot be found ({error})", REMEDY) from error
-    if found is None:
-        raise PluginError(module, "cannot be found", REMEDY)
+    """Raise PluginError unless ``module`` can be found; imports neither it nor its parent packages."""
+    names = module.split(".")
+    spec = importlib.util.find_spec(names[0])
+    for depth in range(2, len(names) + 1):
+        spec = PathFinder.find_spec(".".join(names[:depth]), spec.submodule_search_locations)
+        if spec is None:
+            raise PluginError(module, f"{'.'.join(names[:depth])} cannot be found", REMEDY)
 
 
 def load(module: str) -> object:

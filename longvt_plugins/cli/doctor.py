@@ -25,8 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     results = {name: check() for name, check in CHECKS.items()}
     ok = all(problem is None for problem in results.values())
-    lines = [f"{'ok  ' if problem is None else 'FAIL'} {name}" + (f": {problem}" if problem else "")
-             for name, problem in results.items()]
+    lines = [
+        f"{'ok  ' if problem is None else 'FAIL'} {name}" + (f": {problem}" if problem else "")
+        for name, problem in results.items()
+    ]
     return Outcome(ok=ok, text="\n".join(lines), data={"checks": results})
 
 

@@ -17,8 +17,8 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopO
 from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState, ToolAgentLoop
 from verl.tools.schemas import ToolResponse
 
-from longvt_plugins.tokens.frames_time import media_of
 from longvt_plugins.episode import Episode, Limits
+from longvt_plugins.tokens.frames_time import media_of
 from longvt_plugins.types import CropOutcome, EndedBy, Fault
 
 logger = logging.getLogger(__name__)

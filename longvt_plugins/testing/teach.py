@@ -50,7 +50,8 @@ class Setting:
     def of(cls, config) -> Setting:
         import pyarrow.parquet as pq
 
-        tool = yaml.safe_load(Path(config.actor_rollout_ref.rollout.multi_turn.tool_config_path).read_text())["tools"][0]
+        tool_config = Path(config.actor_rollout_ref.rollout.multi_turn.tool_config_path)
+        (tool,) = yaml.safe_load(tool_config.read_text())["tools"]
         sampling = {key: value for key, value in tool["config"].items() if key != "type"}
         return cls(
             rows=pq.read_table(config.data.train_files).to_pylist(),
@@ -133,7 +134,8 @@ def teach(
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
-            print(f"teach step {step:4d} of {steps}, loss {loss.item():.3f}, {time.monotonic() - started:.0f} s", flush=True)
+            elapsed_s = time.monotonic() - started
+            print(f"teach step {step:4d} of {steps}, loss {loss.item():.3f}, {elapsed_s:.0f} s", flush=True)
     model.save_pretrained(model_folder)
     return loss.item()
 
@@ -149,7 +151,7 @@ def _batch(processor, setting: Setting, demonstrations: list[Demonstration]):
     return batch
 
 
-def _texts(setting: Setting) -> list[str]:
+def texts_of(setting: Setting) -> list[str]:
     """What the tokenizer will meet, in the proportions in which it meets it."""
     rng = random.Random(0)
     texts = [yaml.safe_dump(setting.tool_schema), str(setting.tool_schema).replace("'", '"')]
@@ -171,7 +173,7 @@ def main() -> None:
     config = compose_recipe(args.recipe, args.overrides)
     setting = Setting.of(config)
     folder = Path(config.actor_rollout_ref.model.path)
-    make_tiny_qwen2_5_vl(folder, _texts(setting), seed=args.seed)
+    make_tiny_qwen2_5_vl(folder, texts_of(setting), seed=args.seed)
     teach(folder, setting, args.steps, seed=args.seed)
 
 

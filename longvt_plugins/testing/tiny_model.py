@@ -23,10 +23,11 @@ from transformers import (
 )
 
 TEMPLATE = Path(__file__).parents[1] / "tokens" / "templates" / "qwen2_5_vl.jinja"
-SPECIAL = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
-    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
-).split()
+SPECIAL = [
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>"),
+    *("<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>"),
+    *("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
+]
 # Qwen2.5 adds these as ordinary tokens: decoding with skip_special_tokens must keep them for the reward.
 ORDINARY = ("<tool_call>", "</tool_call>")
 # Qwen2.5's pre-tokenizer; digits stand alone.

@@ -24,7 +24,6 @@ class CropVideoTool(BaseTool):
     """Configuration keys beside ``type``: the fields of ``SamplingPolicy``, for the crop window."""
 
     def __init__(self, config: dict, tool_schema: OpenAIFunctionToolSchema):
-        super().__init__(config, tool_schema)
         sampling = {key: value for key, value in config.items() if key != "type"}
         try:
             self.options = CropOptions(policy=SamplingPolicy(**sampling))
@@ -32,6 +31,7 @@ class CropVideoTool(BaseTool):
             known = ", ".join(SamplingPolicy.__dataclass_fields__)
             raise ConfigError(f"crop_video config {sampling}", f"known keys are {known}", str(error)) from error
         self._videos: dict[str, tuple[str, ...]] = {}
+        super().__init__(config, tool_schema)
 
     async def create(self, instance_id: str | None = None, **kwargs: Any) -> tuple[str, ToolResponse]:
         instance_id, response = await super().create(instance_id)

@@ -22,9 +22,7 @@ class Frames:
     """uint8 ``[n, height, width, 3]``, RGB."""
 
 
-def read_frames(
-    path: str | os.PathLike[str], times_s: Sequence[float], size: tuple[int, int] | None = None
-) -> Frames:
+def read_frames(path: str | os.PathLike[str], times_s: Sequence[float], size: tuple[int, int] | None = None) -> Frames:
     """For each time, the frame on display then (greatest presentation time <= t, from the first frame).
 
     Args:

@@ -63,7 +63,9 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
             codec = stream.codec_context.name
             time_base = float(stream.time_base)
     except (av.FFmpegError, OSError, IndexError) as error:
-        raise VideoOpenError(path, f"holds no readable video stream ({error})", "Re-encode or drop the file.") from error
+        raise VideoOpenError(
+            path, f"holds no readable video stream ({error})", "Re-encode or drop the file."
+        ) from error
     if not packets:
         raise VideoOpenError(path, "holds no video frames", "Re-encode or drop the file.")
     pts = np.sort(np.array([p.pts for p in packets], dtype=np.int64))

@@ -1,0 +1,54 @@
+"""Answers are right, wrong, or undecided; never guessed."""
+
+import pytest
+
+from longvt_plugins.reward import extract_answer, match_answer
+
+COLOURS = ["blue", "green", "red"]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>x</think><answer> red </answer>", "red"),
+        ("<answer>a\nb</answer>", "a\nb"),
+        ("<answer>red</answer><answer>blue</answer>", None),
+        ("<answer></answer>", None),
+        ("red", None),
+        ("<answer>red", None),
+        ("", None),
+    ],
+)
+def test_extract(text, answer):
+    assert extract_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("prediction", "truth", "options", "match"),
+    [
+        ("red", "red", COLOURS, "correct"),
+        ("Red.", "red", COLOURS, "correct"),
+        ("C", "red", COLOURS, "correct"),
+        ("(c)", "red", COLOURS, "correct"),
+        ("C. red", "C", COLOURS, "correct"),
+        ("C. blue", "red", COLOURS, "incorrect"),
+        ("D", "red", COLOURS, "incorrect"),
+        ("not red", "red", COLOURS, "incorrect"),
+        ("blue or red", "red", COLOURS, "incorrect"),
+        (None, "red", COLOURS, "incorrect"),
+        ("red", "purple", COLOURS, "undecided"),
+        ("7", "7", None, "correct"),
+        ("7.0", "7", None, "correct"),
+        ("1,000", "1000", None, "correct"),
+        ("8", "7", None, "incorrect"),
+        ("yes", "no", None, "incorrect"),
+        ("YES", "yes", None, "correct"),
+        ("\uff52\uff45\uff44", "red", None, "correct"),
+        ("a cat on a mat", "the cat sat", None, "undecided"),
+        ("seven", "7", None, "undecided"),
+        ("red", "", None, "undecided"),
+        ("x" * 10_000, "x", None, "undecided"),
+    ],
+)
+def test_match(prediction, truth, options, match):
+    assert match_answer(prediction, truth, options) == match
