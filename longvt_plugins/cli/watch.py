@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ POLL_S = 0.5
 REMIND_S = 30.0
 GRACE_S = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
+_RAY_PREFIX = re.compile(r"^(\x1b\[\d+m)?\(\w+ pid=\d+\)(\x1b\[0m)? ")
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,16 +113,15 @@ class Watch:
 
 
 def explain(log: Path, lines: int = 12) -> str:
-    """The end of the last traceback in ``log``, or its last lines."""
-    tail = deque(log.open(errors="replace"), maxlen=4000)
-    kept = [line.rstrip()[:400] for line in tail if line.strip()]
-    begins = [i for i, line in enumerate(kept) if "Traceback (most recent call last)" in line]
-    if begins:
-        # Ray and Hydra append advice after the error; the error is the first unindented line.
-        for i, line in enumerate(kept[begins[-1] + 1 :], start=begins[-1] + 1):
-            if not line.startswith((" ", "\t")) and ":" in line:
-                return "\n".join(kept[max(begins[-1], i - 3) : i + lines])
-    return "\n".join(kept[-lines:])
+    """The last error in ``log`` with the lines that follow it, or else the last lines."""
+    with log.open(errors="replace") as text:
+        tail = [line.rstrip()[:600] for line in deque(text, maxlen=4000) if line.strip()]
+    # The driver's own lines first: what Ray forwards from its workers arrives late and interleaved.
+    for lines_of in ([line for line in tail if not _RAY_PREFIX.match(line)], [_RAY_PREFIX.sub("", t) for t in tail]):
+        errors = [i for i, line in enumerate(lines_of) if _ERROR.match(line)]
+        if errors:
+            return "\n".join(lines_of[errors[-1] :][:lines])
+    return "\n".join(tail[-lines:])
 
 
 def descendants(root: int) -> list[int]:

@@ -87,7 +87,7 @@ class LongVTDataset(RLHFDataset):
                 except VideoError as error:
                     bad.setdefault(str(error), f"row {row}")
         if bad:
-            listed = "\n".join(f"  {row}: {error}" for error, row in list(bad.items())[:20])
+            listed = "\n".join(f"  {row}: {error}" for error, row in list(bad.items())[:20]).removesuffix(".")
             raise DataError(
                 f"{len(bad)} of the videos in {self.data_files}",
                 f"cannot be used:\n{listed}",

@@ -109,6 +109,8 @@ def test_interrupting_the_watch_ends_the_run(tmp_path):
     ("log", "says"),
     [
         ("a\nTraceback (most recent call last):\n  File x\nDataError: row 3\nadvice\n", "DataError: row 3"),
+        ("a.b.PluginError: outer\n\x1b[36m(Task pid=7)\x1b[0m ValueError: inner\n", "a.b.PluginError: outer"),
+        ("\x1b[36m(Task pid=7)\x1b[0m ValueError: inner\n", "ValueError: inner"),
         ("only\nwords\n", "words"),
         ("", ""),
     ],
