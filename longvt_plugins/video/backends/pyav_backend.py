@@ -1,0 +1,162 @@
+"""Primary decoder: for each group of pictures with a wanted frame, decode from its keyframe to that frame.
+
+1. Seek to the keyframe and find its packet by timestamp; a seek that lands late is repeated further back.
+2. Feed packets in order. Pictures nothing refers to are skipped unless wanted (half the work in most files).
+3. After the last wanted packet, drain the decoder instead of feeding it the packets its delay asks for.
+4. Every wanted timestamp must have come out. If not, start one keyframe earlier and skip nothing, then from
+   the first keyframe: open groups of pictures and gradual refresh need it. Damage is an error, never concealed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, groupby
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from longvt_plugins.errors import VideoDecodeError
+
+from ..index import FrameIndex, IndexMismatch
+from ..packets import opened
+from ..pixels import RgbConverter
+
+SKIPPABLE = frozenset({"h264", "hevc"})
+"""Codecs whose decoders leave other pictures untouched when non-reference ones are skipped packet by packet."""
+SEEK_MARGINS_S = (0.0, 2.0, 20.0)
+
+
+def decode(
+    path: str, index: FrameIndex, numbers: np.ndarray, size: tuple[int, int] | None, deadline: float | None = None
+) -> np.ndarray:
+    """Frames by display number: uint8 ``[len(numbers), height, width, 3]``, RGB.
+
+    Raises:
+        VideoOpenError: the file does not open.
+        VideoDecodeError: a frame does not come out undamaged, or not before ``deadline`` (``time.monotonic``).
+        IndexMismatch: ``index`` was read from tables that the demuxer understands differently.
+    """
+    positions = index.display[numbers]
+    with opened(path) as (container, stream):
+        _check_index(index, stream)
+        reader = _Reader(path, index, container, stream, RgbConverter(size), deadline)
+        for _, group in groupby(zip(_keys(index, positions), positions, strict=True), key=lambda pair: pair[0]):
+            reader.read_group([int(position) for _, position in group])
+    pictures = [reader.taken[int(pts)] for pts in index.pts[positions]]
+    if len({picture.shape for picture in pictures}) > 1:
+        raise VideoDecodeError(path, "changes its size midway", "Give the size to return its frames in.")
+    return np.stack(pictures)
+
+
+def _check_index(index: FrameIndex, stream: VideoStream) -> None:
+    if index.source != "tables":
+        return
+    start = int(index.pts[index.display[0]])
+    if (stream.time_base, stream.start_time, stream.frames) != (index.time_base, start, len(index.pts)):
+        raise IndexMismatch
+
+
+def _keys(index: FrameIndex, positions: np.ndarray) -> list[int]:
+    """For each packet, the keyframe to start from: the last one before it in decode and in display order."""
+    keys = np.flatnonzero(index.key)
+    found = np.searchsorted(keys, positions, side="right") - 1
+    while (late := (index.pts[keys[found]] > index.pts[positions]) & (found > 0)).any():
+        found = found - late
+    return [int(key) for key in keys[found]]
+
+
+class _Reader:
+    """One open container and what has been taken from it."""
+
+    def __init__(
+        self,
+        path: str,
+        index: FrameIndex,
+        container: InputContainer,
+        stream: VideoStream,
+        convert: Callable[[VideoFrame], np.ndarray],
+        deadline: float | None,
+    ):
+        self.path, self.index, self.container, self.stream = path, index, container, stream
+        self.codec = stream.codec_context
+        self.convert, self.deadline = convert, deadline
+        self.taken: dict[int, np.ndarray] = {}
+        self.skippable = self.codec.name in SKIPPABLE
+
+    def read_group(self, positions: list[int]) -> None:
+        """Take the frames of packets that share a keyframe."""
+        keys = np.flatnonzero(self.index.key[: positions[0] + 1])
+        own = int(np.searchsorted(keys, _keys(self.index, np.array(positions[:1]))[0]))
+        damage = None
+        for start, lean in ((own, True), (max(0, own - 1), False), (0, False)):
+            try:
+                self._attempt(int(keys[start]), positions, lean)
+            except av.FFmpegError as error:
+                if damage is not None:
+                    break
+                damage = error
+            if all(int(self.index.pts[position]) in self.taken for position in positions):
+                return
+        missing = next(p for p in positions if int(self.index.pts[p]) not in self.taken)
+        at = (self.index.pts[missing] - self.index.pts[self.index.display[0]]) * float(self.index.time_base)
+        raise VideoDecodeError(
+            self.path, f"the frame at {at:.3f} s does not come out undamaged", "Fetch the file again, or avoid this part."
+        ) from damage
+
+    def _attempt(self, key: int, positions: list[int], lean: bool) -> None:
+        """Decode from packet ``key`` on. ``lean``: skip what no wanted frame should need."""
+        pts, dts = self.index.pts, self.index.dts
+        pending = {int(pts[position]) for position in positions}
+        wanted = frozenset(pending)
+        key_pts, last_dts = int(pts[key]), int(dts[positions].max())
+        packets = self._land(key)
+        skip = lean and self.skippable
+        try:
+            for packet in packets:
+                self._check_deadline()
+                if packet.size == 0 or packet.pts is None or (lean and packet.pts < key_pts):
+                    continue
+                if skip:
+                    self.codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+                for frame in self.codec.decode(packet):
+                    self._take(frame, wanted)
+                pending.discard(packet.pts)
+                if not pending or (packet.dts is not None and packet.dts > last_dts):
+                    break
+            for frame in self.codec.decode(None):
+                self._take(frame, wanted)
+        finally:
+            self.codec.flush_buffers()
+            self.codec.skip_frame = "DEFAULT"
+
+    def _land(self, key: int) -> Iterator[Packet]:
+        """Packets from ``key`` on."""
+        key_pts, key_dts = int(self.index.pts[key]), int(self.index.dts[key])
+        margins = [int(margin / self.index.time_base) for margin in SEEK_MARGINS_S]
+        for target in [*(key_pts - margin for margin in margins), int(min(self.index.dts[0], self.index.pts[0]))]:
+            self.container.seek(target, stream=self.stream, backward=True)
+            packets = self.container.demux(self.stream)
+            for packet in packets:
+                self._check_deadline()
+                if packet.pts == key_pts and packet.is_keyframe:
+                    return chain([packet], packets)
+                if packet.dts is not None and packet.dts > key_dts:
+                    break
+        if self.index.source == "tables":
+            raise IndexMismatch
+        return iter(())
+
+    def _take(self, frame: VideoFrame, wanted: frozenset[int]) -> None:
+        if frame.pts in wanted and frame.pts not in self.taken and not frame.is_corrupt:
+            self.taken[frame.pts] = self.convert(frame)
+
+    def _check_deadline(self) -> None:
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise VideoDecodeError(
+                self.path, "did not decode before the deadline", "Ask for a shorter window, or raise the deadline."
+            )
