@@ -127,8 +127,8 @@ def _by_index(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPol
             f"the index rule needs a window of at least 2 frames, {2 / fps:.3f} s at {fps:.3f} frames/s",
             "Choose a longer window.",
         )
-    # Single precision and stepping from both ends: the arithmetic of torch.linspace, which picks the frame at ties.
-    step = np.float32(last - first) / np.float32(count - 1)
-    steps = np.arange(count, dtype=np.float32)
-    forth, back = np.float32(first) + step * steps, np.float32(last) - step * steps[::-1]
-    return np.rint(np.where(steps < count // 2, forth, back)).astype(np.int64)
+    # torch.linspace decides ties: a single-precision step, taken from both ends, each sum rounded once.
+    step = float(np.float32(last - first) / np.float32(count - 1))
+    steps = np.arange(count)
+    spots = np.where(steps < count // 2, first + step * steps, last - step * steps[::-1])
+    return np.rint(spots.astype(np.float32)).astype(np.int64)
