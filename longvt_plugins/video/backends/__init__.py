@@ -3,7 +3,7 @@
 ``numbers`` are display numbers of the index, ascending and distinct; the result is uint8
 ``[len(numbers), height, width, 3]``. A backend proves that each frame is the one asked for, by its
 presentation time, or raises: none returns a neighbour, a duplicate or a concealed picture. PyAV is the
-default; the others are chosen by name and imported only then.
+default. The others are chosen by name, imported only then, and checked against it (``proof``).
 """
 
 from __future__ import annotations
