@@ -25,12 +25,6 @@ LOCAL_FILES = {"protocol_whitelist": "file", "format_whitelist": (
 )}
 """No playlist format and no network protocol: a text file must not make the demuxer open other files."""
 
-# libav writes what it thinks of a file to stderr; what matters arrives as an error.
-av.logging.set_level(av.logging.PANIC)
-av.logging.set_libav_level(av.logging.PANIC)
-# PyAV's own callback takes the GIL from decoder threads.
-av.logging.restore_default_callback()
-
 
 @contextmanager
 def opened(path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
@@ -65,8 +59,7 @@ def scan_packets(path: str) -> FrameIndex:
         VideoOpenError: not a video, or one without usable presentation times.
     """
     with opened(path) as (container, stream):
-        pts, dts, key, hidden = [], [], [], []
-        ends = 0
+        pts, dts, key, hidden, length = [], [], [], [], []
         try:
             for packet in container.demux(stream):
                 if packet.size == 0:
@@ -79,13 +72,14 @@ def scan_packets(path: str) -> FrameIndex:
                 dts.append(packet.dts if packet.dts is not None else (dts[-1] if dts else None))
                 key.append(packet.is_keyframe)
                 hidden.append(packet.is_discard)
-                ends = max(ends, packet.pts + (packet.duration or 0))
-        except (av.FFmpegError, OSError) as error:
+                length.append(packet.duration or 0)
+        except (av.FFmpegError, OSError):
             # A torn tail: what was read up to here is what there is.
-            if not pts:
-                raise VideoOpenError(path, f"cannot be read ({_reason(error)})", "Fetch the file again.") from error
+            pass
         time_base = Fraction(stream.time_base)
-        codec = stream.codec_context.name
+        codec = stream.codec_context.codec.canonical_name
+    if not pts:
+        raise VideoOpenError(path, "holds no video packets", "Re-encode or drop it.")
     first_dts = next((value for value in dts if value is not None), min(pts))
     dts = [first_dts if value is None else value for value in dts]
     pts, dts, key = np.array(pts, np.int64), np.array(dts, np.int64), np.array(key, bool)
@@ -94,11 +88,12 @@ def scan_packets(path: str) -> FrameIndex:
         raise VideoOpenError(path, "holds no frame that can be shown", "Re-encode or drop it.")
     if (np.diff(dts) < 0).any():
         raise VideoOpenError(path, "has times that run backwards", "Remux it, or cut it where they do.")
-    if ends <= pts[shown].max():
-        steps = np.diff(np.sort(pts[shown]))
-        ends = int(pts[shown].max() + (np.median(steps) if len(steps) else 1 / (25 * time_base)))
+    last = int(np.argmax(np.where(shown, pts, pts.min())))
+    steps = np.diff(np.sort(pts[shown]))
+    usual = np.median(steps) if len(steps) else 1 / (25 * time_base)
+    end_pts = int(pts[last] + (length[last] or usual))
     size, rotation = _first_frame(path)
-    return FrameIndex(pts, dts, key, shown, int(ends), time_base, size, rotation, codec, "packets")
+    return FrameIndex(pts, dts, key, shown, end_pts, time_base, size, rotation, codec, "packets")
 
 
 def _first_frame(path: str) -> tuple[tuple[int, int], int]:

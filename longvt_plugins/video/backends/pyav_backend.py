@@ -22,7 +22,9 @@ from av.video.stream import VideoStream
 
 from longvt_plugins.errors import VideoDecodeError
 
+from ..concealment import concealed
 from ..index import FrameIndex, IndexMismatch
+from ..nal import checker
 from ..packets import opened
 from ..pixels import RgbConverter
 
@@ -87,6 +89,7 @@ class _Reader:
         self.convert, self.deadline = convert, deadline
         self.taken: dict[int, np.ndarray] = {}
         self.skippable = self.codec.name in SKIPPABLE
+        self.whole = checker(self.codec.name, self.codec.extradata)
 
     def read_group(self, positions: list[int]) -> None:
         """Take the frames of packets that share a keyframe."""
@@ -121,6 +124,8 @@ class _Reader:
                 self._check_deadline()
                 if packet.size == 0 or packet.pts is None or (lean and packet.pts < key_pts):
                     continue
+                if packet.is_corrupt or (self.whole and not self.whole(bytes(packet), packet.pts in wanted)):
+                    raise av.InvalidDataError(0, "the demuxer found a gap")
                 if skip:
                     self.codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
                 for frame in self.codec.decode(packet):
@@ -152,8 +157,18 @@ class _Reader:
         return iter(())
 
     def _take(self, frame: VideoFrame, wanted: frozenset[int]) -> None:
-        if frame.pts in wanted and frame.pts not in self.taken and not frame.is_corrupt:
+        if frame.is_corrupt or concealed(frame):
+            self._drop_from(frame.pts)
+            raise av.InvalidDataError(0, "the decoder found damage")
+        if frame.pts in wanted and frame.pts not in self.taken:
             self.taken[frame.pts] = self.convert(frame)
+
+    def _drop_from(self, pts: int | None) -> None:
+        """Forget frames decoded after a damaged one: shown before it, they may be made of it."""
+        damaged = np.flatnonzero(self.index.pts == pts)
+        first = int(damaged[0]) if len(damaged) else 0
+        for later in self.index.pts[first:].tolist():
+            self.taken.pop(later, None)
 
     def _check_deadline(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
