@@ -55,5 +55,7 @@ def _save(directory: Path, times_s: tuple[float, ...], pictures) -> list[str]:
             files.append(str(directory / f"{time_s:010.3f}s.png"))
             Image.fromarray(picture).save(files[-1])
     except OSError as error:
-        raise ConfigError(str(directory), f"cannot be written ({error.strerror})", "Choose another directory.") from error
+        raise ConfigError(
+            str(directory), f"cannot be written ({error.strerror})", "Choose another directory."
+        ) from error
     return files

@@ -119,5 +119,7 @@ def _named(path: object, videos: Sequence[str]) -> int:
             if len(matches) == 1:
                 return matches[0]
     raise ToolCallError(
-        f"video_path: {_shown(path)}", "is not a video of this question", f"Leave it out, or give video: {_legal(videos)}."
+        f"video_path: {_shown(path)}",
+        "is not a video of this question",
+        f"Leave it out, or give video: {_legal(videos)}.",
     )

@@ -25,7 +25,7 @@ from longvt_plugins.errors import ConfigError, ToolCallError
 from longvt_plugins.types import CropOutcome
 from longvt_plugins.video import SamplingPolicy, clip_store
 
-from .crop_video import CropOptions, crop_video, fault_outcome
+from .crop_video import CropOptions, fault_outcome
 from .executor import CropExecutor
 
 ROOTS_VARIABLE = "LONGVT_VIDEO_ROOT"
@@ -122,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     roots = args.roots or [root for root in os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if root]
     if not roots or not all(Path(root).exists() for root in roots):
-        raise ConfigError(" ".join(roots) or "no roots", "the server needs videos or directories that exist", "Name them.")
+        raise ConfigError(
+            " ".join(roots) or "no roots", "the server needs videos or directories that exist", "Name them."
+        )
     policy = SamplingPolicy(args.fps, 2, args.max_frames, args.max_pixels, args.patch, rule=args.rule)
     # A library that prints would break the protocol: descriptor 1 becomes stderr, and the client gets the copy.
     stdout = os.dup(1)

@@ -81,5 +81,7 @@ def _decode(ref: MediaRef, deadline: float | None) -> node_store.Record:
     left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
     frames = read_frames(ref.path, ref.times_s, ref.size, deadline_s=left_s)
     if frames.times_s and not np.allclose(frames.times_s, ref.times_s, rtol=0, atol=1e-3):
-        raise VideoDecodeError(ref.path, "shows frames at other times than the reference names", "Plan its frames again.")
+        raise VideoDecodeError(
+            ref.path, "shows frames at other times than the reference names", "Plan its frames again."
+        )
     return node_store.make_record({}, {"pixels": frames.pixels})

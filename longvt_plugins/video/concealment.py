@@ -30,7 +30,9 @@ def concealed(frame: VideoFrame) -> bool:
     if _known is None:
         _known = _layout_known(frame)
         if not _known:
-            log.warning("video: PyAV %s keeps frames in an unknown layout; concealed damage goes unseen", av.__version__)
+            log.warning(
+                "video: PyAV %s keeps frames in an unknown layout; concealed damage goes unseen", av.__version__
+            )
     return _known and _int(_address(frame), FLAGS) != 0
 
 
@@ -41,7 +43,12 @@ def _layout_known(frame: VideoFrame) -> bool:
     plane = ctypes.c_void_p.from_address(address).value
     told = (frame.planes[0].buffer_ptr, frame.width, frame.height, frame.pts, frame.color_range, frame.colorspace)
     pts = ctypes.c_int64.from_address(address + PTS).value
-    seen = (plane, *(_int(address, at) for at in (WIDTH, HEIGHT)), pts, *(_int(address, at) for at in (COLOR_RANGE, COLORSPACE)))
+    seen = (
+        plane,
+        *(_int(address, at) for at in (WIDTH, HEIGHT)),
+        pts,
+        *(_int(address, at) for at in (COLOR_RANGE, COLORSPACE)),
+    )
     return tuple(map(int, told)) == seen and 0 <= _int(address, FLAGS) < 16
 
 

@@ -56,7 +56,9 @@ def read_frames(
         index = frame_index(path, identity, by_packets)
         numbers, order = np.unique(index.on_display(wanted), return_inverse=True)
         try:
-            pixels = decode(path, index, numbers, size, deadline)[order] if len(numbers) else _nothing(size or index.size)
+            pixels = (
+                decode(path, index, numbers, size, deadline)[order] if len(numbers) else _nothing(size or index.size)
+            )
             break
         except IndexMismatch:
             continue

@@ -337,7 +337,9 @@ def default_directory() -> Path | None:
 def _bytes_from_environment() -> int:
     value = os.environ.get(BYTES_VARIABLE, str(DEFAULT_BYTES))
     if not value.isdecimal():
-        raise ConfigError(f"{BYTES_VARIABLE}={value}", "must be a whole number of bytes", "Write 17179869184 for 16 GiB.")
+        raise ConfigError(
+            f"{BYTES_VARIABLE}={value}", "must be a whole number of bytes", "Write 17179869184 for 16 GiB."
+        )
     return int(value)
 
 

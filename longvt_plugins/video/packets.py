@@ -20,9 +20,12 @@ from longvt_plugins.errors import VideoDecodeError, VideoOpenError
 from .index import FrameIndex, decodable
 
 MAX_PACKETS = 1 << 22
-LOCAL_FILES = {"protocol_whitelist": "file", "format_whitelist": (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpegtsraw,avi,flv,mpeg,mpegvideo,asf,ogg,h264,hevc,ivf,obu,mxf,nut,gif"
-)}
+LOCAL_FILES = {
+    "protocol_whitelist": "file",
+    "format_whitelist": (
+        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpegtsraw,avi,flv,mpeg,mpegvideo,asf,ogg,h264,hevc,ivf,obu,mxf,nut,gif"
+    ),
+}
 """No playlist format and no network protocol: a text file must not make the demuxer open other files."""
 
 

@@ -97,7 +97,9 @@ def plan_window(info: VideoInfo, start_s: float, end_s: float, policy: SamplingP
             f"a window must satisfy 0 <= start < end <= {info.duration_s:.2f} s",
             "Choose a window inside the video.",
         )
-    numbers = _by_index(info, start_s, end_s, policy) if policy.rule == "index" else _by_time(info, start_s, end_s, policy)
+    numbers = (
+        _by_index(info, start_s, end_s, policy) if policy.rule == "index" else _by_time(info, start_s, end_s, policy)
+    )
     return FramePlan(
         times_s=tuple(info.times_s[numbers].tolist()),
         size=fit_size(info.size, policy.max_pixels, policy.patch, policy.min_pixels),

@@ -73,7 +73,13 @@ def test_damage_stays_in_its_group_of_pictures(good, tmp_path, kind, seed):
     _, intact = decode_all(good[kind])
     truth = probe(good[kind]).times_s
     times = probe(path).times_s
-    for number, exact in [(0, True), (20, True), *((n, False) for n in range(30, 90, 5)), (95, True), (len(truth) - 1, True)]:
+    for number, exact in [
+        (0, True),
+        (20, True),
+        *((n, False) for n in range(30, 90, 5)),
+        (95, True),
+        (len(truth) - 1, True),
+    ]:
         if np.abs(times - truth[number]).min() > 1e-3:
             # The demuxer lost the packet: the file no longer holds this frame.
             assert not exact

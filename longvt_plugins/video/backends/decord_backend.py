@@ -34,7 +34,9 @@ def decode(
     try:
         reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
         if len(reader) != len(index.display):
-            raise VideoDecodeError(path, f"has {len(reader)} frames for decord, {len(index.display)} in truth", "Use pyav.")
+            raise VideoDecodeError(
+                path, f"has {len(reader)} frames for decord, {len(index.display)} in truth", "Use pyav."
+            )
         times_s = reader.get_frame_timestamp([0, *numbers.tolist()])[:, 0]
         pictures = reader.get_batch(numbers.tolist()).asnumpy()
     except (decord.DECORDError, RuntimeError) as error:

@@ -108,7 +108,9 @@ class _Reader:
         missing = next(p for p in positions if int(self.index.pts[p]) not in self.taken)
         at = (self.index.pts[missing] - self.index.pts[self.index.display[0]]) * float(self.index.time_base)
         raise VideoDecodeError(
-            self.path, f"the frame at {at:.3f} s does not come out undamaged", "Fetch the file again, or avoid this part."
+            self.path,
+            f"the frame at {at:.3f} s does not come out undamaged",
+            "Fetch the file again, or avoid this part.",
         ) from damage
 
     def _attempt(self, key: int, positions: list[int], lean: bool) -> None:
