@@ -125,7 +125,8 @@ def _legal_window(request: CropRequest, info: VideoInfo, options: CropOptions) -
 def _reply(request: CropRequest, span_s: tuple[float, float], times_s: tuple[float, ...], info: VideoInfo) -> str:
     cut = ""
     if span_s != (request.start_s, request.end_s):
-        cut = f" You asked for {request.start_s:.6g} to {request.end_s:.6g} s; the video has 0 to {_floor(info.duration_s)} s."
+        asked = f"{request.start_s:.6g} to {request.end_s:.6g} s"
+        cut = f" You asked for {asked}; the video has 0 to {_floor(info.duration_s)} s."
     shown = ", ".join(f"{time_s:.2f}" for time_s in times_s)
     count = "1 frame" if len(times_s) == 1 else f"{len(times_s)} frames"
     return f"{count} of {span_s[0]:.2f} to {span_s[1]:.2f} s.{cut} Frame times in seconds: {shown}."

@@ -21,6 +21,7 @@ from . import node_store
 from .decode import read_frames
 from .node_store import StoreStatus, configure
 from .probe import content_identity
+from .record import Record, make_record
 
 __all__ = ["Clip", "StoreStatus", "configure", "get", "load", "status"]
 
@@ -63,7 +64,7 @@ def load(ref: MediaRef, deadline_s: float | None = None) -> Clip:
 
 def put(ref: MediaRef, pixels: np.ndarray) -> Clip:
     """Keep pixels that another process decoded for ``ref`` and could not share."""
-    record = node_store.make_record({}, {"pixels": pixels})
+    record = make_record({}, {"pixels": pixels})
     node_store.shared().remember(clip_key(ref), record)
     return Clip(record.arrays["pixels"], record.digest)
 
@@ -77,11 +78,11 @@ def clip_key(ref: MediaRef) -> str:
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
-def _decode(ref: MediaRef, deadline: float | None) -> node_store.Record:
+def _decode(ref: MediaRef, deadline: float | None) -> Record:
     left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
     frames = read_frames(ref.path, ref.times_s, ref.size, deadline_s=left_s)
     if frames.times_s and not np.allclose(frames.times_s, ref.times_s, rtol=0, atol=1e-3):
         raise VideoDecodeError(
             ref.path, "shows frames at other times than the reference names", "Plan its frames again."
         )
-    return node_store.make_record({}, {"pixels": frames.pixels})
+    return make_record({}, {"pixels": frames.pixels})

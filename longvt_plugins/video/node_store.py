@@ -12,24 +12,21 @@ Where the directory cannot be used (read-only, full, someone else's) the store s
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import mmap
 import os
-import struct
 import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
-
 from longvt_plugins.errors import ConfigError
+
+from .record import Record, decode_record, encode_record
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +37,6 @@ MEMORY_BYTES = 256 << 20
 LOCK_WAIT_S = 300.0
 STALE_S = 900.0
 """Unfinished files this old belong to a dead writer."""
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    meta: dict
-    arrays: Mapping[str, np.ndarray]
-    """Read-only."""
-    digest: str
-    """blake2b (16 bytes, hex) of the arrays' bytes in order."""
-
-    @property
-    def nbytes(self) -> int:
-        return sum(array.nbytes for array in self.arrays.values())
 
 
 @dataclass(frozen=True)
@@ -244,10 +228,8 @@ class NodeStore:
 
     @staticmethod
     def _touch(path: Path) -> None:
-        try:
+        with suppress(OSError):
             os.utime(path)
-        except OSError:
-            pass
 
     def _degrade(self, error: OSError) -> None:
         reason = error.strerror or type(error).__name__
@@ -280,50 +262,6 @@ def _acquire(path: Path, wait_until: float) -> int | None:
             return None
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
-
-
-def make_record(meta: dict, arrays: Mapping[str, np.ndarray]) -> Record:
-    """Record of contiguous, read-only arrays, with its digest."""
-    kept = {}
-    for name, array in arrays.items():
-        kept[name] = np.ascontiguousarray(array)
-        kept[name].setflags(write=False)
-    digest = blake2b(digest_size=16)
-    for array in kept.values():
-        digest.update(array.data.cast("B") if array.nbytes else b"")
-    return Record(meta, kept, digest.hexdigest())
-
-
-def encode_record(record: Record) -> Iterator[bytes | memoryview]:
-    """Header length, header (JSON), then the arrays, each at a multiple of 64 bytes."""
-    layout = [[name, array.dtype.str, array.shape] for name, array in record.arrays.items()]
-    header = json.dumps({"digest": record.digest, "meta": record.meta, "arrays": layout}).encode()
-    header += b" " * (-(len(header) + 8) % 64)
-    yield struct.pack("<Q", len(header))
-    yield header
-    for array in record.arrays.values():
-        if array.nbytes:
-            yield array.data.cast("B")
-        yield bytes(-array.nbytes % 64)
-
-
-def decode_record(data: mmap.mmap) -> Record | None:
-    """Record over ``data`` without copying it, or ``None`` if it is not whole."""
-    try:
-        end = 8 + struct.unpack_from("<Q", data)[0]
-        header = json.loads(data[8:end])
-        arrays, digest = {}, blake2b(digest_size=16)
-        for name, dtype, shape in header["arrays"]:
-            count = int(np.prod(shape, dtype=np.int64))
-            array = np.frombuffer(data, dtype=dtype, count=count, offset=end).reshape(shape)
-            digest.update(array.data.cast("B") if array.nbytes else b"")
-            arrays[name] = array
-            end += array.nbytes + (-array.nbytes % 64)
-        if digest.hexdigest() != header["digest"]:
-            return None
-        return Record(header["meta"], arrays, header["digest"])
-    except (ValueError, KeyError, TypeError, struct.error):
-        return None
 
 
 def default_directory() -> Path | None:

@@ -22,6 +22,7 @@ from . import node_store
 from .index import FrameIndex
 from .mp4 import read_tables
 from .packets import scan_packets
+from .record import Record, make_record
 
 ARRAYS = ("pts", "dts", "key", "shown")
 MAX_INDEX_BYTES = 128 << 20
@@ -103,13 +104,13 @@ def _tables(path: str) -> FrameIndex | None:
     return index if index is not None and index.shown.any() else None
 
 
-def _to_record(index: FrameIndex) -> node_store.Record:
+def _to_record(index: FrameIndex) -> Record:
     meta = {field.name: getattr(index, field.name) for field in fields(index) if field.name not in ARRAYS}
     meta["time_base"] = [index.time_base.numerator, index.time_base.denominator]
-    return node_store.make_record(meta, {name: getattr(index, name) for name in ARRAYS})
+    return make_record(meta, {name: getattr(index, name) for name in ARRAYS})
 
 
-def _from_record(record: node_store.Record) -> FrameIndex:
+def _from_record(record: Record) -> FrameIndex:
     meta = dict(record.meta)
     meta["time_base"] = Fraction(*meta["time_base"])
     meta["size"] = tuple(meta["size"])

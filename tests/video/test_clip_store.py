@@ -16,7 +16,8 @@ from longvt_plugins.errors import ConfigError, VideoDecodeError, VideoOpenError
 from longvt_plugins.testing.videos import read_numbers, write_video
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import clip_store, node_store, probe
-from longvt_plugins.video.node_store import NodeStore, make_record
+from longvt_plugins.video.node_store import NodeStore
+from longvt_plugins.video.record import make_record
 
 
 def reference(path, times_s=(0.5, 1.0), size=(56, 84)) -> MediaRef:
@@ -210,7 +211,8 @@ def test_a_full_disk_degrades_loudly_and_serves_on(tmp_path):
     code = """
         import resource, sys, pathlib
         import numpy as np
-        from longvt_plugins.video.node_store import make_record, open_store
+        from longvt_plugins.video.node_store import open_store
+        from longvt_plugins.video.record import make_record
         store = open_store(pathlib.Path(sys.argv[1]))
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         for number in range(3):
