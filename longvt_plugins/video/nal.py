@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-FORBIDDEN = (b"\0\0\0", b"\0\0\1", b"\0\0\2")
 HOLE = bytes(16)
 MAX_PADDING = 32
 """Zeros after a unit: some encoders align with them."""
@@ -36,7 +35,7 @@ def checker(codec: str, extradata: bytes | None) -> Check | None:
                 return False
             if is_picture(unit) and (wanted or is_reference(unit)):
                 body = unit.rstrip(b"\0")
-                if len(unit) - len(body) > MAX_PADDING or any(pattern in body for pattern in FORBIDDEN):
+                if len(unit) - len(body) > MAX_PADDING or _has_hole(body):
                     return False
         return True
 
@@ -53,6 +52,15 @@ def _units(packet: bytes, length_size: int) -> Iterator[bytes | None]:
             yield None
             return
         yield packet[start:position]
+
+
+def _has_hole(unit: bytes) -> bool:
+    at = unit.find(b"\0\0")
+    while at >= 0:
+        if unit[at + 2 : at + 3] < b"\3":
+            return True
+        at = unit.find(b"\0\0", at + 2)
+    return False
 
 
 def _h264_picture(unit: bytes) -> bool:

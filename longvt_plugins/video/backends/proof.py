@@ -11,7 +11,7 @@ import numpy as np
 from longvt_plugins.errors import VideoDecodeError
 
 from ..index import FrameIndex
-from ..pixels import fit
+from ..pixels import RgbConverter
 from . import pyav_backend
 
 TOLERANCE_S = 2e-3
@@ -42,7 +42,7 @@ def proven(
     expected = index.times_s[numbers]
     if len(times_s) != len(expected) or not np.allclose(times_s, expected, rtol=0, atol=TOLERANCE_S):
         raise VideoDecodeError(path, f"shows other frames through {name} than its packets say", "Use pyav.")
-    resized = np.stack([fit(picture, size) for picture in pictures])
+    resized = np.stack([*map(RgbConverter(size).resize, pictures)])
     truth = pyav_backend.decode(path, index, numbers, size, deadline)
     if resized.shape != truth.shape or not all(map(_alike, resized, truth)):
         raise VideoDecodeError(path, f"shows other pictures through {name} than it holds", "Use pyav.")

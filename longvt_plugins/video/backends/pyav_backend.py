@@ -44,7 +44,7 @@ def decode(
         IndexMismatch: ``index`` was read from tables that the demuxer understands differently.
     """
     positions = index.display[numbers]
-    with opened(path) as (container, stream):
+    with opened(path, plain_edits=index.source == "tables") as (container, stream):
         _check_index(index, stream)
         reader = _Reader(path, index, container, stream, RgbConverter(size), deadline)
         for _, group in groupby(zip(_keys(index, positions), positions, strict=True), key=lambda pair: pair[0]):
