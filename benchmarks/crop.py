@@ -41,7 +41,7 @@ import torch
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.tools.executor import CropExecutor
 from longvt_plugins.types import MediaRef
-from longvt_plugins.video import SamplingPolicy, clip_store, node_store, plan_overview, plan_window, probe
+from longvt_plugins.video import SamplingPolicy, clip_store, node_store, plan_overview, probe
 from longvt_plugins.video.mp4 import read_tables
 
 probe_module = importlib.import_module("longvt_plugins.video.probe")
@@ -187,7 +187,9 @@ def second_process(path: str, start_s: float, end_s: float, store: Path) -> floa
         "print(time.process_time() - before, node_store.shared().status().made)"
     )
     environment = os.environ | {node_store.DIRECTORY_VARIABLE: str(store)}
-    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
     cost, made = output.split()
     assert made == "0"
     return float(cost)
@@ -218,7 +220,18 @@ def overview(videos: Path, rounds: int, store: Path, table: Table, with_referenc
         f"{cell['ours']:.2f}", f"{cell['L']:.2f}", f"{gained:.1f}x (>= 3.8x)", "", f"{over:.2f} (<= 1.15)",
         f"{mad:.2f}" if reference else "", holds=reference is not None and gained >= 3.8 and over <= 1.15 and mad <= 0.5,
     )  # fmt: skip
-    table.add("overview again on the node", "", "", f"{cell['again']:.3f} (<= 1 s)", "", "", "", "", "", holds=cell["again"] <= 1)
+    table.add(
+        "overview again on the node",
+        "",
+        "",
+        f"{cell['again']:.3f} (<= 1 s)",
+        "",
+        "",
+        "",
+        "",
+        "",
+        holds=cell["again"] <= 1,
+    )
 
 
 def index(videos: Path, table: Table) -> None:
@@ -228,7 +241,18 @@ def index(videos: Path, table: Table) -> None:
         probe_module._indices.clear()
         costs.append(measured(lambda: probe(path))[0])
     cost = statistics.median(costs)
-    table.add("index of 60 min mp4 (probe)", "", "", f"{cost * 1000:.1f} ms (<= 10 ms)", "", "", "", "", "", holds=cost <= 0.01)
+    table.add(
+        "index of 60 min mp4 (probe)",
+        "",
+        "",
+        f"{cost * 1000:.1f} ms (<= 10 ms)",
+        "",
+        "",
+        "",
+        "",
+        "",
+        holds=cost <= 0.01,
+    )
 
 
 def children_cpu(executor: CropExecutor) -> float:
@@ -261,13 +285,17 @@ def concurrent(videos: Path, rounds: int, store: Path, table: Table) -> None:
         same &= [o.digest for o in outcomes] == [o.digest for o in serial]
         cold(store)
         with ThreadPoolExecutor(16) as pool:
-            cost, outcomes = measured(lambda starts=starts, pool=pool: list(pool.map(lambda s: ours(path, s, s + 10), starts)))
+            cost, outcomes = measured(
+                lambda starts=starts, pool=pool: list(pool.map(lambda s: ours(path, s, s + 10), starts))
+            )
         costs["threads"].append(cost)
         same &= [o.digest for o in outcomes] == [o.digest for o in serial]
         reference_path.use_reader("decord")
         with ThreadPoolExecutor(2) as pool:
             crop = lambda s: reference_path.crop(path, s, s + 10)  # noqa: E731
-            costs["reference"].append(measured(lambda starts=starts, pool=pool, crop=crop: list(pool.map(crop, starts)))[0])
+            costs["reference"].append(
+                measured(lambda starts=starts, pool=pool, crop=crop: list(pool.map(crop, starts)))[0]
+            )
     cell = {column: statistics.median(values) for column, values in costs.items()}
     for column, what in (("children", "2 child processes"), ("threads", "16 threads")):
         gained, kept = cell["reference"] / cell[column], cell["serial"] / cell[column]
@@ -283,7 +311,9 @@ def imports(table: Table) -> None:
     code += "print(time.process_time() - before, 'torch' in sys.modules)"
     for module, most in (("crop_video", 0.5), ("executor", 0.5), ("mcp_server", None)):
         told = [
-            subprocess.run([sys.executable, "-c", code.format(module)], capture_output=True, text=True, check=True).stdout.split()
+            subprocess.run(
+                [sys.executable, "-c", code.format(module)], capture_output=True, text=True, check=True
+            ).stdout.split()
             for _ in range(7)
         ]
         cost = statistics.median(float(seconds) for seconds, _ in told)
@@ -334,7 +364,18 @@ def report(table: Table, command: str, rounds: int) -> str:
     processor = next(
         (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )
-    packages = ("av", "numpy", "pillow", "torch", "torchvision", "torchcodec", "decord", "opencv-python", "qwen-vl-utils", "mcp")
+    packages = (
+        "av",
+        "numpy",
+        "pillow",
+        "torch",
+        "torchvision",
+        "torchcodec",
+        "decord",
+        "opencv-python",
+        "qwen-vl-utils",
+        "mcp",
+    )
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     head = [
         "# What a crop costs",

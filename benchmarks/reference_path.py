@@ -60,7 +60,10 @@ def serve() -> None:
 
     @app.tool()
     def crop_video(video_path: str, start_time: float, end_time: float) -> list[ImageContent]:
-        return [ImageContent(type="image", data=data, mimeType="image/png") for data in crop(video_path, start_time, end_time)]
+        return [
+            ImageContent(type="image", data=data, mimeType="image/png")
+            for data in crop(video_path, start_time, end_time)
+        ]
 
     app.run("stdio")
 

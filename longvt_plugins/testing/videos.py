@@ -128,7 +128,7 @@ def decode_all(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         pixels: uint8 ``[n, height, width, 3]``, not rotated.
     """
     times, pixels = [], []
-    with av.open(os.fspath(path)) as container:
+    with av.open(os.fspath(path), metadata_errors="replace") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         for frame in container.decode(stream):

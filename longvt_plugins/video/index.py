@@ -15,6 +15,8 @@ import numpy as np
 
 from longvt_plugins.errors import VideoRangeError
 
+from .samples import SampleMap
+
 TIME_TOLERANCE_S = 1e-6
 """A time this close before a frame's own time counts as that frame: times survive rounding in JSON and text."""
 
@@ -36,7 +38,8 @@ class FrameIndex:
         size: ``(height, width)`` as displayed, after ``rotation``.
         rotation: degrees counter-clockwise, multiple of 90.
         codec: FFmpeg's name of the codec.
-        source: ``"tables"`` (mp4 sample tables, unverified against the demuxer) or ``"packets"`` (demuxer's own).
+        source: ``"tables"`` (mp4 sample tables) or ``"packets"`` (the demuxer's own).
+        samples: where the packets lie in the file, for tables that say all a decoder needs.
     """
 
     pts: np.ndarray
@@ -49,6 +52,7 @@ class FrameIndex:
     rotation: int
     codec: str
     source: str
+    samples: SampleMap | None = None
 
     @cached_property
     def display(self) -> np.ndarray:
@@ -56,8 +60,11 @@ class FrameIndex:
         positions = np.flatnonzero(self.shown)
         order = positions[np.argsort(self.pts[positions], kind="stable")]
         pts = self.pts[order]
-        # Two packets with one pts are one moment on screen; the later one covers the earlier.
         return order[np.append(pts[1:] != pts[:-1], True)] if len(order) else order
+
+    def ambiguous(self, position: int) -> bool:
+        """Whether another packet claims the moment of this one, so that a decoder may hand out either."""
+        return int(((self.pts == self.pts[position]) & self.shown).sum()) > 1
 
     @cached_property
     def times_s(self) -> np.ndarray:
@@ -73,7 +80,7 @@ class FrameIndex:
 
     @property
     def nbytes(self) -> int:
-        return 33 * len(self.pts)
+        return (49 if self.samples else 33) * len(self.pts)
 
     def on_display(self, times_s: np.ndarray) -> np.ndarray:
         """Display number of the frame on screen at each time: greatest presentation time <= t.

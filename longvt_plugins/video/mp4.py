@@ -17,10 +17,12 @@ from typing import BinaryIO
 import numpy as np
 
 from .index import FrameIndex, decodable
+from .samples import sample_map
 
 MAX_TABLE_BYTES = 64 << 20
 MAX_SAMPLES = 1 << 22
 MAX_BOXES = 4096
+MAX_TIMESCALE = 10_000_000
 CODECS = {
     b"avc1": "h264",
     b"avc3": "h264",
@@ -48,7 +50,7 @@ def read_tables(path: str) -> FrameIndex | None:
         size = file.seek(0, 2)
         try:
             moov = _find_moov(file, size)
-            return _index(moov, min(size, MAX_SAMPLES)) if moov is not None else None
+            return _index(moov, size) if moov is not None else None
         except (Unreadable, struct.error, ValueError, IndexError, OverflowError, ZeroDivisionError):
             return None
 
@@ -105,36 +107,39 @@ def _children(data: memoryview) -> dict[bytes, memoryview]:
     return found
 
 
-def _index(moov: memoryview, max_samples: int) -> FrameIndex:
+def _index(moov: memoryview, file_size: int) -> FrameIndex:
     boxes = list(_boxes(moov))
     if any(kind == b"mvex" for kind, _ in boxes):
         raise Unreadable("fragmented")
-    movie_timescale = next(_timescale(body) for kind, body in boxes if kind == b"mvhd")
+    header = next((body for kind, body in boxes if kind == b"mvhd"), None)
+    if header is None:
+        raise Unreadable("no movie header")
+    movie_timescale = _timescale(header)
     for kind, body in boxes:
         if kind == b"trak":
             trak = _children(body)
             mdia = _children(trak[b"mdia"]) if b"mdia" in trak else {}
             if bytes(mdia.get(b"hdlr", b"")[8:12]) == b"vide":
-                return _track_index(trak, mdia, movie_timescale, max_samples)
+                return _track_index(trak, mdia, movie_timescale, file_size)
     raise Unreadable("no video track")
 
 
 def _timescale(body: memoryview) -> int:
     """Units per second of an mvhd or mdhd box."""
     value = struct.unpack_from(">I", body, 20 if body[0] == 1 else 12)[0]
-    if value == 0:
+    if not 0 < value <= MAX_TIMESCALE:
         raise Unreadable("timescale")
     return value
 
 
-def _track_index(trak: dict, mdia: dict, movie_timescale: int, max_samples: int) -> FrameIndex:
+def _track_index(trak: dict, mdia: dict, movie_timescale: int, file_size: int) -> FrameIndex:
     if not {b"tkhd"} <= trak.keys() or not {b"mdhd", b"minf"} <= mdia.keys():
         raise Unreadable("boxes missing")
     stbl = _children(_children(mdia[b"minf"]).get(b"stbl", memoryview(b"")))
     if not {b"stsd", b"stts"} <= stbl.keys():
         raise Unreadable("tables missing")
     timescale = _timescale(mdia[b"mdhd"])
-    samples = _sample_count(stbl, max_samples)
+    samples = _sample_count(stbl, min(file_size, MAX_SAMPLES))
     runs = _table(stbl[b"stts"], ">u4", 2)
     if (runs[:, 1] >= 1 << 31).any() or runs[:, 0].sum() != samples:
         raise Unreadable("stts")
@@ -169,6 +174,7 @@ def _track_index(trak: dict, mdia: dict, movie_timescale: int, max_samples: int)
         rotation=rotation,
         codec=codec,
         source="tables",
+        samples=sample_map(stbl, samples, file_size),
     )
 
 

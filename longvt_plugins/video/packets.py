@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.codec.context import CodecContext
 
 from longvt_plugins.errors import VideoDecodeError, VideoOpenError
 
@@ -41,7 +42,7 @@ def opened(path: str, plain_edits: bool = False) -> Iterator[tuple[av.container.
     """
     try:
         options = LOCAL_FILES | ({"advanced_editlist": "0"} if plain_edits else {})
-        container = av.open(os.path.abspath(path), options=options)
+        container = av.open(os.path.abspath(path), options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoOpenError(path, f"does not open as a video ({_reason(error)})", "Re-encode or drop it.") from error
     with container:
@@ -52,11 +53,16 @@ def opened(path: str, plain_edits: bool = False) -> Iterator[tuple[av.container.
         stream = streams[0]
         if stream.codec_context is None:
             raise VideoOpenError(path, "is coded in a format PyAV cannot decode", "Re-encode it to H.264.")
-        # Leaving a multi-threaded PyAV decode early can deadlock on the GIL, and one thread costs least CPU.
-        stream.codec_context.thread_count = 1
-        # Damage must surface as an error: a concealed frame is a wrong frame.
-        stream.codec_context.options = {"err_detect": "explode"}
+        configure(stream.codec_context)
         yield container, stream
+
+
+def configure(codec: CodecContext) -> None:
+    """How every decoder here is set up, before it opens."""
+    # Leaving a multi-threaded PyAV decode early can deadlock on the GIL, and one thread costs least CPU.
+    codec.thread_count = 1
+    # Damage must surface as an error: a concealed frame is a wrong frame.
+    codec.options = {"err_detect": "explode"}
 
 
 def scan_packets(path: str) -> FrameIndex:

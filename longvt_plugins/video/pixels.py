@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 
-import av
 import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
@@ -29,21 +28,21 @@ class RgbConverter:
 
     Args:
         size: ``(height, width)`` of the result, as displayed; the frame's own when ``None``.
+        rotation: of the video, in degrees counter-clockwise, multiple of 90.
     """
 
-    def __init__(self, size: tuple[int, int] | None):
-        self.size = size
+    def __init__(self, size: tuple[int, int] | None, rotation: int = 0):
+        self.size, self.rotation = size, rotation
         self._reformatter, self._packer = VideoReformatter(), VideoReformatter()
         self._scalers: dict[tuple[int, int, int, int], Graph] = {}
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
-        """uint8 ``[height, width, 3]``, rotated as the frame says."""
-        rotation = int(frame.rotation)
+        """uint8 ``[height, width, 3]``, upright."""
         # PyAV applies a frame's matrix and range only where source and target differ, so both are named.
         matrix = int(frame.colorspace)
         full = int(frame.color_range) == ColorRange.JPEG.value or frame.format.name.startswith("yuvj")
         height, width = self.size or (frame.height, frame.width)
-        if rotation % 180 and self.size is not None:
+        if self.rotation % 180 and self.size is not None:
             height, width = width, height
         resized = (frame.height, frame.width) != (height, width)
         picture = self._reformatter.reformat(
@@ -59,7 +58,7 @@ class RgbConverter:
             scaler.push(picture)
             picture = self._packer.reformat(scaler.pull(), format="rgb24")
         rgb = picture.to_ndarray()
-        return np.rot90(rgb, rotation // 90) if rotation else rgb
+        return np.rot90(rgb, self.rotation // 90) if self.rotation else rgb
 
     def resize(self, rgb: np.ndarray) -> np.ndarray:
         """The same for a picture that is RGB already and upright: uint8 ``[height, width, 3]``."""

@@ -105,7 +105,7 @@ def _tables(path: str) -> FrameIndex | None:
 
 
 def _to_record(index: FrameIndex) -> Record:
-    meta = {field.name: getattr(index, field.name) for field in fields(index) if field.name not in ARRAYS}
+    meta = {field.name: getattr(index, field.name) for field in fields(index) if field.name not in (*ARRAYS, "samples")}
     meta["time_base"] = [index.time_base.numerator, index.time_base.denominator]
     return make_record(meta, {name: getattr(index, name) for name in ARRAYS})
 

@@ -42,8 +42,8 @@ def sabotaged(tmp_path, monkeypatch, good):
     monkeypatch.setattr(executor_module, "GRACE_S", 0.5)
 
     def video(does: str) -> str:
-        path = tmp_path / f"{does}.mp4"
-        path.write_bytes(good["h264"].read_bytes())
+        path = tmp_path / f"{does}.mkv"
+        path.write_bytes(good["late_mkv"].read_bytes())
         return str(path)
 
     return video

@@ -75,7 +75,8 @@ async def test_as_a_process(root):
         assert read_numbers(pictures(result)) == [45, 75]
 
 
-def test_standard_output_carries_messages_alone(root, tmp_path):
+def test_standard_output_carries_messages_alone(root, good, tmp_path):
+    (root / "v.mkv").write_bytes(good["late_mkv"].read_bytes())
     (tmp_path / "sitecustomize.py").write_text(
         "import av, os\nreal = av.open\ndef noisy(*args, **options):\n"
         "    print('noise', flush=True)\n    os.write(1, b'more noise')\n    return real(*args, **options)\n"
@@ -83,7 +84,7 @@ def test_standard_output_carries_messages_alone(root, tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     hello = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    arguments = {"video_path": str(root / "v.mp4"), "start_time": 1, "end_time": 3}
+    arguments = {"video_path": str(root / "v.mkv"), "start_time": 1, "end_time": 3}
     messages = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},

@@ -32,6 +32,7 @@ def test_sparse_reads_match_a_linear_decode(good, kind):
         frames = read_frames(good[kind], times[pick])
         assert read_numbers(frames.pixels) == read_numbers(pixels[pick])
         np.testing.assert_array_equal(frames.pixels, pixels[pick])
+        assert frames.pixels.dtype == np.uint8
         assert frames.times_s == tuple(info.times_s[pick])
 
 
@@ -157,13 +158,12 @@ def test_a_file_replaced_while_it_is_read_is_noticed(good, tmp_path, monkeypatch
 
     path = tmp_path / "vanishing.mp4"
     path.write_bytes(good["h264"].read_bytes())
-    real = pyav_backend._Reader._land
+    real = pyav_backend._Reader.read_group
 
-    def land_then_vanish(self, key):
-        packets = real(self, key)
+    def read_then_vanish(self, positions):
+        real(self, positions)
         path.unlink(missing_ok=True)
-        return packets
 
-    monkeypatch.setattr(pyav_backend._Reader, "_land", land_then_vanish)
+    monkeypatch.setattr(pyav_backend._Reader, "read_group", read_then_vanish)
     with pytest.raises(VideoOpenError, match="cannot be read"):
         read_frames(path, [1.0, 3.0])

@@ -1,36 +1,34 @@
 """Primary decoder: for each group of pictures with a wanted frame, decode from its keyframe to that frame.
 
-1. Seek to the keyframe and find its packet by timestamp; a seek that lands late is repeated further back.
-2. Feed packets in order. Pictures nothing refers to are skipped unless wanted (half the work in most files).
-3. After the last wanted packet, drain the decoder instead of feeding it the packets its delay asks for.
-4. Every wanted timestamp must have come out. If not, start one keyframe earlier and skip nothing, then from
-   the first keyframe: open groups of pictures and gradual refresh need it. Damage is an error, never concealed.
+1. Start at the keyframe's packet (``sources``) and feed packets in order. Pictures nothing refers to are skipped
+   unless wanted: half the work in most files.
+2. After the last wanted packet, drain the decoder instead of feeding it the packets its delay asks for.
+3. Every wanted timestamp must have come out. If not, start one keyframe earlier and skip nothing, then from
+   the first keyframe: open groups of pictures and gradual refresh need it.
+4. Damage is an error, never concealed: what the demuxer, the packet's own syntax, or the decoder reports. Bytes
+   changed so that they still parse cannot be told from the film.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain, groupby
+from collections.abc import Callable
+from itertools import groupby
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from longvt_plugins.errors import VideoDecodeError
 
 from ..concealment import concealed
-from ..index import FrameIndex, IndexMismatch
+from ..index import FrameIndex
 from ..nal import checker
-from ..packets import opened
 from ..pixels import RgbConverter
+from ..sources import DemuxedPackets, MappedPackets
 
 SKIPPABLE = frozenset({"h264", "hevc"})
 """Codecs whose decoders leave other pictures untouched when non-reference ones are skipped packet by packet."""
-SEEK_MARGINS_S = (0.0, 2.0, 20.0)
 
 
 def decode(
@@ -44,23 +42,17 @@ def decode(
         IndexMismatch: ``index`` was read from tables that the demuxer understands differently.
     """
     positions = index.display[numbers]
-    with opened(path, plain_edits=index.source == "tables") as (container, stream):
-        _check_index(index, stream)
-        reader = _Reader(path, index, container, stream, RgbConverter(size), deadline)
+    if len(index.display) < int(index.shown.sum()) and any(map(index.ambiguous, positions.tolist())):
+        raise VideoDecodeError(path, "holds two frames for one moment that was asked for", "Remux or re-encode it.")
+    source = (MappedPackets if index.samples else DemuxedPackets)(path, index)
+    with source:
+        reader = _Reader(path, index, source, RgbConverter(size, index.rotation), deadline)
         for _, group in groupby(zip(_keys(index, positions), positions, strict=True), key=lambda pair: pair[0]):
             reader.read_group([int(position) for _, position in group])
     pictures = [reader.taken[int(pts)] for pts in index.pts[positions]]
     if len({picture.shape for picture in pictures}) > 1:
         raise VideoDecodeError(path, "changes its size midway", "Give the size to return its frames in.")
     return np.stack(pictures)
-
-
-def _check_index(index: FrameIndex, stream: VideoStream) -> None:
-    if index.source != "tables":
-        return
-    start = int(index.pts[index.display[0]])
-    if (stream.time_base, stream.start_time, stream.frames) != (index.time_base, start, len(index.pts)):
-        raise IndexMismatch
 
 
 def _keys(index: FrameIndex, positions: np.ndarray) -> list[int]:
@@ -73,19 +65,17 @@ def _keys(index: FrameIndex, positions: np.ndarray) -> list[int]:
 
 
 class _Reader:
-    """One open container and what has been taken from it."""
+    """One open file and what has been taken from it."""
 
     def __init__(
         self,
         path: str,
         index: FrameIndex,
-        container: InputContainer,
-        stream: VideoStream,
+        source: DemuxedPackets | MappedPackets,
         convert: Callable[[VideoFrame], np.ndarray],
         deadline: float | None,
     ):
-        self.path, self.index, self.container, self.stream = path, index, container, stream
-        self.codec = stream.codec_context
+        self.path, self.index, self.source, self.codec = path, index, source, source.codec
         self.convert, self.deadline = convert, deadline
         self.taken: dict[int, np.ndarray] = {}
         self.skippable = self.codec.name in SKIPPABLE
@@ -119,7 +109,7 @@ class _Reader:
         pending = {int(pts[position]) for position in positions}
         wanted = frozenset(pending)
         key_pts, last_dts = int(pts[key]), int(dts[positions].max())
-        packets = self._land(key)
+        packets = self.source.start_at(key, self._check_deadline)
         skip = lean and self.skippable
         try:
             for packet in packets:
@@ -127,7 +117,7 @@ class _Reader:
                 if packet.size == 0 or packet.pts is None or (lean and packet.pts < key_pts):
                     continue
                 if packet.is_corrupt or (self.whole and not self.whole(bytes(packet), packet.pts in wanted)):
-                    raise av.InvalidDataError(0, "the demuxer found a gap")
+                    raise av.InvalidDataError(0, "the packet is not whole")
                 if skip:
                     self.codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
                 for frame in self.codec.decode(packet):
@@ -140,23 +130,6 @@ class _Reader:
         finally:
             self.codec.flush_buffers()
             self.codec.skip_frame = "DEFAULT"
-
-    def _land(self, key: int) -> Iterator[Packet]:
-        """Packets from ``key`` on."""
-        key_pts, key_dts = int(self.index.pts[key]), int(self.index.dts[key])
-        margins = [int(margin / self.index.time_base) for margin in SEEK_MARGINS_S]
-        for target in [*(key_pts - margin for margin in margins), int(min(self.index.dts[0], self.index.pts[0]))]:
-            self.container.seek(target, stream=self.stream, backward=True)
-            packets = self.container.demux(self.stream)
-            for packet in packets:
-                self._check_deadline()
-                if packet.pts == key_pts and packet.is_keyframe:
-                    return chain([packet], packets)
-                if packet.dts is not None and packet.dts > key_dts:
-                    break
-        if self.index.source == "tables":
-            raise IndexMismatch
-        return iter(())
 
     def _take(self, frame: VideoFrame, wanted: frozenset[int]) -> None:
         if frame.is_corrupt or concealed(frame):
