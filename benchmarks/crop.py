@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import importlib
 import os
-import platform
 import random
 import resource
 import shutil
@@ -30,19 +28,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 
-import av
-import numpy as np
 import reference_path
-import torch
+from measure import Table, difference, limit, measured, report
 
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.tools.executor import CropExecutor
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy, clip_store, node_store, plan_overview, probe
-from longvt_plugins.video.mp4 import read_tables
 
 probe_module = importlib.import_module("longvt_plugins.video.probe")
 
@@ -58,18 +52,7 @@ WINDOWS = [  # name, file, start, end, least gain over the reference, most of L
     ("10 s of 10 min 1080p", "h264_1080_10m.mp4", 300, 310, 2, 1.25),
 ]
 LONG = "h264_360_60m.mp4"
-
-
-def cpu() -> float:
-    """CPU seconds of this process and its ended children."""
-    usages = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def measured(work: Callable[[], object]) -> tuple[float, object]:
-    before = cpu()
-    result = work()
-    return cpu() - before, result
+COLUMN_OF = {"decord": "reference", "ours": "ours"}
 
 
 def cold(directory: Path) -> None:
@@ -83,49 +66,6 @@ def ours(path: str, start_s: float, end_s: float):
     outcome = crop_video({"start_time": start_s, "end_time": end_s}, [path], OPTIONS)
     assert outcome.status == "ok", outcome.reply
     return outcome
-
-
-def limit(path: str, times_s: tuple[float, ...]) -> float:
-    """CPU seconds to decode what these frames need."""
-    index = read_tables(path)
-    positions = index.display[index.on_display(np.array(times_s))]
-    keys = np.flatnonzero(index.key)
-    groups = defaultdict(list)
-    for position in positions:
-        groups[int(keys[np.searchsorted(keys, position, side="right") - 1])].append(int(position))
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        codec = stream.codec_context
-        codec.thread_count = 1
-        before = cpu()
-        for key, wanted in groups.items():
-            container.seek(int(index.pts[key]), stream=stream)
-            last, keep = max(wanted), {int(index.pts[position]) for position in wanted}
-            for position, packet in enumerate(container.demux(stream), start=key):
-                codec.skip_frame = "DEFAULT" if packet.pts in keep else "NONREF"
-                codec.decode(packet)
-                if position == last:
-                    break
-            codec.decode(None)
-            codec.flush_buffers()
-        return cpu() - before
-
-
-def difference(reference: torch.Tensor, pixels: np.ndarray) -> float:
-    """Mean absolute difference of 0 to 255."""
-    return float(np.abs(reference.permute(0, 2, 3, 1).numpy() - pixels.astype(np.float32)).mean())
-
-
-class Table:
-    """Rows of the report, and whether each holds."""
-
-    def __init__(self):
-        self.lines: list[str] = []
-
-    def add(self, name: str, *cells: str, holds: bool | None = None) -> None:
-        mark = {True: "yes", False: "**no**", None: ""}[holds]
-        self.lines.append("| " + " | ".join([name, *cells, mark]) + " |")
-        print(self.lines[-1], flush=True)
 
 
 def windows(videos: Path, rounds: int, store: Path, table: Table) -> None:
@@ -157,24 +97,31 @@ def windows(videos: Path, rounds: int, store: Path, table: Table) -> None:
     for name, _, _, _, gain, most in WINDOWS:
         cell = {column: statistics.median(costs[name, column]) for column in ("decord", "torchcodec", "ours", "L")}
         gained, over = cell["decord"] / cell["ours"], cell["ours"] / cell["L"]
-        table.add(
-            name, f"{cell['decord']:.3f}", f"{cell['torchcodec']:.3f}", f"{cell['ours']:.3f}", f"{cell['L']:.3f}",
-            f"{gained:.1f}x (>= {gain}x)", f"{cell['torchcodec'] / cell['ours']:.1f}x", f"{over:.2f} (<= {most})",
-            f"{differences[name]:.2f}", holds=gained >= gain and over <= most and differences[name] <= 0.5,
-        )  # fmt: skip
+        cells = {column: f"{cost:.3f}" for column, cost in cell.items()} | {
+            "decord / ours": f"{gained:.1f} (>= {gain})",
+            "torchcodec / ours": f"{cell['torchcodec'] / cell['ours']:.1f}",
+            "ours / L": f"{over:.2f} (<= {most})",
+            "pixels": f"{differences[name]:.2f} (<= 0.5)",
+        }
+        table.add(name, cells, gained >= gain and over <= most and differences[name] <= 0.5)
     name = WINDOWS[1][0]
     reference = statistics.median(costs[name, "decord"])
     for column, what in (("again", "same process"), ("fresh", "another process")):
         cost = statistics.median(costs[name, column])
-        table.add(
-            f"the same crop again, {what} ({name})", f"{reference:.3f}", "", f"{cost:.5f}", "",
-            f"{reference / cost:.0f}x (>= 100x)", "", "", "", holds=reference / cost >= 100,
-        )  # fmt: skip
+        gained = reference / cost
+        cells = {"decord": f"{reference:.3f}", "ours": f"{cost:.5f}", "decord / ours": f"{gained:.0f} (>= 100)"}
+        table.add(f"the same crop again, {what} ({name})", cells, gained >= 100)
 
 
 def reference_crop(reader: str, path: str, start_s: float, end_s: float) -> tuple[float, object]:
     reference_path.use_reader(reader)
     return measured(lambda: reference_path.crop(path, start_s, end_s))
+
+
+def told_by(code: str, environment: dict[str, str] | None = None) -> list[str]:
+    """Words that a new interpreter prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
 
 def second_process(path: str, start_s: float, end_s: float, store: Path) -> float:
@@ -186,11 +133,7 @@ def second_process(path: str, start_s: float, end_s: float, store: Path) -> floa
         f"outcome = crop_video({{'start_time': {start_s}, 'end_time': {end_s}}}, [{path!r}], options)\n"
         "print(time.process_time() - before, node_store.shared().status().made)"
     )
-    environment = os.environ | {node_store.DIRECTORY_VARIABLE: str(store)}
-    output = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    cost, made = output.split()
+    cost, made = told_by(code, os.environ | {node_store.DIRECTORY_VARIABLE: str(store)})
     assert made == "0"
     return float(cost)
 
@@ -214,24 +157,19 @@ def overview(videos: Path, rounds: int, store: Path, table: Table, with_referenc
         reference_path.use_reader("decord")
         reference, frames = measured(lambda: reference_path.fetch(path, None, None, 512))
         mad = difference(frames, clip_store.get(media))
-    gained, over = (reference or 0) / cell["ours"], cell["ours"] / cell["L"]
-    table.add(
-        f"overview, {len(plan.times_s)} frames of 60 min", f"{reference:.1f}" if reference else "not run", "",
-        f"{cell['ours']:.2f}", f"{cell['L']:.2f}", f"{gained:.1f}x (>= 3.8x)", "", f"{over:.2f} (<= 1.15)",
-        f"{mad:.2f}" if reference else "", holds=reference is not None and gained >= 3.8 and over <= 1.15 and mad <= 0.5,
-    )  # fmt: skip
-    table.add(
-        "overview again on the node",
-        "",
-        "",
-        f"{cell['again']:.3f} (<= 1 s)",
-        "",
-        "",
-        "",
-        "",
-        "",
-        holds=cell["again"] <= 1,
-    )
+    over = cell["ours"] / cell["L"]
+    cells = {"ours": f"{cell['ours']:.2f}", "L": f"{cell['L']:.2f}", "ours / L": f"{over:.2f} (<= 1.15)"}
+    holds = None
+    if reference is not None:
+        gained = reference / cell["ours"]
+        cells |= {
+            "decord": f"{reference:.1f}",
+            "decord / ours": f"{gained:.1f} (>= 3.8)",
+            "pixels": f"{mad:.2f} (<= 0.5)",
+        }
+        holds = gained >= 3.8 and over <= 1.15 and mad <= 0.5
+    table.add(f"overview, {len(plan.times_s)} frames of 60 min", cells, holds)
+    table.add("overview again on the node", {"ours": f"{cell['again']:.3f} (<= 1)"}, cell["again"] <= 1)
 
 
 def index(videos: Path, table: Table) -> None:
@@ -241,18 +179,7 @@ def index(videos: Path, table: Table) -> None:
         probe_module._indices.clear()
         costs.append(measured(lambda: probe(path))[0])
     cost = statistics.median(costs)
-    table.add(
-        "index of 60 min mp4 (probe)",
-        "",
-        "",
-        f"{cost * 1000:.1f} ms (<= 10 ms)",
-        "",
-        "",
-        "",
-        "",
-        "",
-        holds=cost <= 0.01,
-    )
+    table.add("index of a 60 min mp4 (probe)", {"ours": f"{cost:.4f} (<= 0.01)"}, cost <= 0.01)
 
 
 def children_cpu(executor: CropExecutor) -> float:
@@ -293,37 +220,32 @@ def concurrent(videos: Path, rounds: int, store: Path, table: Table) -> None:
         reference_path.use_reader("decord")
         with ThreadPoolExecutor(2) as pool:
             crop = lambda s: reference_path.crop(path, s, s + 10)  # noqa: E731
-            costs["reference"].append(
-                measured(lambda starts=starts, pool=pool, crop=crop: list(pool.map(crop, starts)))[0]
-            )
+            cost, _ = measured(lambda starts=starts, pool=pool, crop=crop: list(pool.map(crop, starts)))
+        costs["reference"].append(cost)
     cell = {column: statistics.median(values) for column, values in costs.items()}
     for column, what in (("children", "2 child processes"), ("threads", "16 threads")):
         gained, kept = cell["reference"] / cell[column], cell["serial"] / cell[column]
-        table.add(
-            f"16 concurrent 10 s crops, {what}", f"{cell['reference']:.2f}", "", f"{cell[column]:.2f} (serial {cell['serial']:.2f})",
-            "", f"{gained:.1f}x (>= 5x)", "", f"{kept:.2f} of serial (>= 0.95)", "equal" if same else "DIFFERENT",
-            holds=gained >= 5 and kept >= 0.95 and same,
-        )  # fmt: skip
+        cells = {
+            "decord": f"{cell['reference']:.2f}",
+            "ours": f"{cell[column]:.2f}, {kept:.2f} of serial (>= 0.95)",
+            "decord / ours": f"{gained:.1f} (>= 5)",
+            "pixels": "equal to serial" if same else "DIFFERENT",
+        }
+        table.add(f"16 concurrent 10 s crops, {what}", cells, gained >= 5 and kept >= 0.95 and same)
 
 
 def imports(table: Table) -> None:
     code = "import time\nbefore = time.process_time()\nimport longvt_plugins.tools.{0}\nimport sys\n"
     code += "print(time.process_time() - before, 'torch' in sys.modules)"
     for module, most in (("crop_video", 0.5), ("executor", 0.5), ("mcp_server", None)):
-        told = [
-            subprocess.run(
-                [sys.executable, "-c", code.format(module)], capture_output=True, text=True, check=True
-            ).stdout.split()
-            for _ in range(7)
-        ]
+        told = [told_by(code.format(module)) for _ in range(7)]
         cost = statistics.median(float(seconds) for seconds, _ in told)
         holds = None if most is None else cost <= most and {torch for _, torch in told} == {"False"}
-        aim = "" if most is None else f" (<= {most} s, no torch)"
-        table.add(f"import {module}", "", "", f"{cost:.2f}{aim}", "", "", "", "", "", holds=holds)
+        table.add(f"import {module}", {"ours": f"{cost:.2f}" + (f" (<= {most}, no torch)" if most else "")}, holds)
 
 
 def over_mcp(videos: Path, store: Path, table: Table) -> None:
-    """One server process, three calls each; CPU of server (start-up included) and of client."""
+    """CPU of a server that starts, serves one call and ends, and of its client."""
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
@@ -352,45 +274,10 @@ def over_mcp(videos: Path, store: Path, table: Table) -> None:
             client = asyncio.run(calls(command, [(1000, 1000 + seconds)]))
             now = resource.getrusage(resource.RUSAGE_CHILDREN)
             costs[name] = (now.ru_utime + now.ru_stime - ended.ru_utime - ended.ru_stime, client)
-        server, client = (costs["reference"][n] / costs["ours"][n] for n in (0, 1))
-        table.add(
-            f"{seconds} s over MCP, a process per call", f"{costs['reference'][0]:.2f} + client {costs['reference'][1]:.2f}", "",
-            f"{costs['ours'][0]:.2f} + client {costs['ours'][1]:.2f}", "", f"server {server:.1f}x, client {client:.1f}x",
-            "", "", "",
-        )  # fmt: skip
-
-
-def report(table: Table, command: str, rounds: int) -> str:
-    processor = next(
-        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"
-    )
-    packages = (
-        "av",
-        "numpy",
-        "pillow",
-        "torch",
-        "torchvision",
-        "torchcodec",
-        "decord",
-        "opencv-python",
-        "qwen-vl-utils",
-        "mcp",
-    )
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    head = [
-        "# What a crop costs",
-        "",
-        f"`{command}`, {datetime.date.today()}, {os.cpu_count()} cores, {processor}, Python {platform.python_version()}.",
-        f"{versions}. FFmpeg libraries of PyAV: libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}.",
-        "",
-        f"CPU seconds, medians of {rounds} interleaved rounds; `benchmarks/crop.py` says what the columns are. The machine",
-        "was not idle: medians are good to about 10 %. The aim of each row stands in brackets.",
-        "",
-        "| task | reference, decord | reference, torchcodec | ours | L | against decord | against torchcodec | against L "
-        "| mean pixel difference | holds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    return "\n".join([*head, *table.lines, ""])
+        totals = {name: sum(cost) for name, cost in costs.items()}
+        cells = {column: f"{costs[name][0]:.2f} + client {costs[name][1]:.2f}" for column, name in COLUMN_OF.items()}
+        cells["decord / ours"] = f"{totals['reference'] / totals['ours']:.1f}"
+        table.add(f"{seconds} s over MCP, a process per call", cells)
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/fuzz_video.py tables|file|arguments [atheris options, such as -max_total_time=60]
 
-Guided by coverage with atheris; without it, seeded random mutations until interrupted (or ``-runs=N``). A finding is any
-exception that is not one of the package's own, or a call that takes longer than 10 s of CPU.
+Guided by coverage with atheris; without it, seeded random mutations until interrupted (or ``-runs=N``). A finding is
+any exception that is not one of the package's own, or a call that takes longer than 10 s of CPU.
 """
 
 from __future__ import annotations
@@ -72,14 +72,10 @@ def seeds(target: str) -> list[bytes]:
             {"start_time": -1e9, "end_time": 1, "video_path": "a.mp4"},
         ]
         return [json.dumps(call).encode() for call in calls]
-    options = {
-        "faststart": {"movflags": "faststart"},
-        "plain": {},
-        "fragmented": {"movflags": "frag_keyframe+empty_moov"},
-    }
+    flags = {"faststart": {"movflags": "faststart"}, "fragmented": {"movflags": "frag_keyframe+empty_moov"}}
     return [
-        write_video(SCRATCH / f"{name}.mp4", 12, size=(64, 64), gop=4, container_options=flags).read_bytes()
-        for name, flags in options.items()
+        write_video(SCRATCH / f"{name}.mp4", 12, size=(64, 64), gop=4, container_options=options).read_bytes()
+        for name, options in flags.items()
     ]
 
 

@@ -55,7 +55,6 @@ def serve() -> None:
     from mcp.server.fastmcp import FastMCP
     from mcp.types import ImageContent
 
-    # What the libraries say must not reach the protocol; the original lets it.
     app = FastMCP("reference")
 
     @app.tool()
