@@ -1,6 +1,6 @@
 """``longvt VERB ...``. Exit code 0: fine; 1: it ran and found something wrong; 2: it could not run as asked.
 
-A verb is a module ``longvt_plugins/cli/<verb>.py`` with ``HELP``, ``add_arguments(parser)`` and
+A verb is a line in ``VERBS`` and a module ``longvt_plugins/cli/<verb>.py`` with ``add_arguments(parser)`` and
 ``run(args) -> Outcome``. Dashes in a verb are underscores in its module.
 """
 
@@ -16,6 +16,7 @@ from longvt_plugins import __version__
 from longvt_plugins.errors import LongVTError
 
 VERBS = {
+    "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",
     "summary": "what a run did: steps, reward parts, tool calls, files",
     "watch": "run a training command, show its progress, end it if it stalls",

@@ -7,6 +7,7 @@ sample's videos, from ``extra_info.tools_kwargs.crop_video.create_kwargs``.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
@@ -14,22 +15,22 @@ from verl.tools.base_tool import BaseTool
 from verl.tools.schemas import OpenAIFunctionToolSchema, ToolResponse
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.types import CropOutcome
+from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy, clip_store
 
-from .crop_video import CropOptions, crop_video
+from .executor import execute
+from .options import CropOptions
+
+SAMPLING_KEYS = set(SamplingPolicy.__dataclass_fields__)
+OPTION_KEYS = set(CropOptions.__dataclass_fields__) - {"policy"}
 
 
 class CropVideoTool(BaseTool):
-    """Configuration keys beside ``type``: the fields of ``SamplingPolicy``, for the crop window."""
+    """Configuration keys beside ``type``: the fields of ``SamplingPolicy``, for the crop window, and those of
+    ``CropOptions``; ``finer_than`` is a mapping with the overview's ``SamplingPolicy``."""
 
     def __init__(self, config: dict, tool_schema: OpenAIFunctionToolSchema):
-        sampling = {key: value for key, value in config.items() if key != "type"}
-        try:
-            self.options = CropOptions(policy=SamplingPolicy(**sampling))
-        except TypeError as error:
-            known = ", ".join(SamplingPolicy.__dataclass_fields__)
-            raise ConfigError(f"crop_video config {sampling}", f"known keys are {known}", str(error)) from error
+        self.options = read_options(config)
         self._videos: dict[str, tuple[str, ...]] = {}
         super().__init__(config, tool_schema)
 
@@ -42,15 +43,32 @@ class CropVideoTool(BaseTool):
         self, instance_id: str, parameters: dict[str, Any], **kwargs: Any
     ) -> tuple[ToolResponse, float, dict]:
         """Returns the frames as PIL images, a step reward of 0, and ``{"outcome": CropOutcome}``."""
-        response, outcome = await asyncio.to_thread(self._crop, parameters, self._videos[instance_id])
-        return response, 0.0, {"outcome": outcome}
+        outcome = await execute(parameters, self._videos[instance_id], self.options)
+        if outcome.media is None:
+            return ToolResponse(text=outcome.reply), 0.0, {"outcome": outcome}
+        images = await asyncio.to_thread(images_of, outcome.media)
+        return ToolResponse(text=outcome.reply, image=images), 0.0, {"outcome": outcome}
 
     async def release(self, instance_id: str, **kwargs: Any) -> None:
         del self._videos[instance_id]
 
-    def _crop(self, parameters: dict[str, Any], videos: tuple[str, ...]) -> tuple[ToolResponse, CropOutcome]:
-        outcome = crop_video(parameters, videos, self.options)
-        if outcome.media is None:
-            return ToolResponse(text=outcome.reply), outcome
-        images = [Image.fromarray(frame) for frame in clip_store.get(outcome.media)]
-        return ToolResponse(text=outcome.reply, image=images), outcome
+
+def images_of(media: MediaRef) -> list[Image.Image]:
+    return [Image.fromarray(frame) for frame in clip_store.get(media)]
+
+
+def read_options(config: Mapping[str, Any]) -> CropOptions:
+    """``CropOptions`` from a tool configuration.
+
+    Raises:
+        ConfigError: an unknown key, or a value no crop can be made with.
+    """
+    given = {key: value for key, value in config.items() if key != "type"}
+    unknown = sorted(given.keys() - SAMPLING_KEYS - OPTION_KEYS)
+    if unknown:
+        known = ", ".join(sorted(SAMPLING_KEYS | OPTION_KEYS))
+        raise ConfigError(f"crop_video keys {unknown}", f"known keys are {known}", "Correct the tool configuration.")
+    options = {key: given[key] for key in OPTION_KEYS & given.keys()}
+    if options.get("finer_than") is not None:
+        options["finer_than"] = SamplingPolicy(**options["finer_than"])
+    return CropOptions(policy=SamplingPolicy(**{key: given[key] for key in SAMPLING_KEYS & given.keys()}), **options)

@@ -1,22 +1,37 @@
-"""``MediaRef`` in, pixels out: the only source of pixels in the package, bounded in bytes."""
+"""``MediaRef`` in, pixels out: the only source of pixels in the package.
+
+A clip is keyed by everything it depends on: file, content identity, frame times, size. It is decoded by one
+thread of one process of the node; all others map the same file (``node_store``). ``$LONGVT_CLIP_STORE`` names
+the directory (``off``: none), ``$LONGVT_CLIP_STORE_BYTES`` bounds it; ``status()`` tells how it fares.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+import json
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
-from longvt_plugins.errors import VideoOpenError
+from longvt_plugins.errors import VideoDecodeError, VideoOpenError
 from longvt_plugins.types import MediaRef
 
+from . import node_store
 from .decode import read_frames
+from .node_store import StoreStatus, configure
 from .probe import content_identity
+from .record import Record, make_record
 
-MAX_BYTES = 512 << 20
+__all__ = ["Clip", "StoreStatus", "configure", "get", "load", "status"]
 
-_lock = threading.Lock()
-_clips: OrderedDict[MediaRef, np.ndarray] = OrderedDict()
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    pixels: np.ndarray
+    """uint8 ``[n, height, width, 3]``, RGB, read-only."""
+    digest: str
+    """blake2b (16 bytes, hex) of the pixels' bytes."""
 
 
 def get(ref: MediaRef) -> np.ndarray:
@@ -26,17 +41,48 @@ def get(ref: MediaRef) -> np.ndarray:
         VideoOpenError: the file is gone, or is not the content the reference was made from.
         VideoDecodeError: the frames do not come out.
     """
-    with _lock:
-        if ref in _clips:
-            _clips.move_to_end(ref)
-            return _clips[ref]
+    return load(ref).pixels
+
+
+def load(ref: MediaRef, deadline_s: float | None = None) -> Clip:
+    """Pixels of ``ref`` and their digest.
+
+    Args:
+        deadline_s: give up decoding, or waiting for another process that decodes, after this many seconds.
+
+    Raises:
+        VideoOpenError: the file is gone, or is not the content the reference was made from.
+        VideoDecodeError: the frames do not come out, or not in time.
+    """
     identity = content_identity(ref.path)
     if identity != ref.identity:
         raise VideoOpenError(ref.path, f"changed from {ref.identity} to {identity}", "Plan its frames again.")
-    pixels = read_frames(ref.path, ref.times_s, ref.size).pixels
-    pixels.setflags(write=False)
-    with _lock:
-        _clips[ref] = pixels
-        while sum(clip.nbytes for clip in _clips.values()) > MAX_BYTES and len(_clips) > 1:
-            _clips.popitem(last=False)
-    return pixels
+    deadline = None if deadline_s is None else time.monotonic() + deadline_s
+    record = node_store.shared().fetch(clip_key(ref), lambda: _decode(ref, deadline), deadline)
+    return Clip(record.arrays["pixels"], record.digest)
+
+
+def put(ref: MediaRef, pixels: np.ndarray) -> Clip:
+    """Keep pixels that another process decoded for ``ref`` and could not share."""
+    record = make_record({}, {"pixels": pixels})
+    node_store.shared().remember(clip_key(ref), record)
+    return Clip(record.arrays["pixels"], record.digest)
+
+
+def status() -> StoreStatus:
+    return node_store.shared().status()
+
+
+def clip_key(ref: MediaRef) -> str:
+    parts = ["clip 1", ref.path, ref.identity, ref.times_s, ref.size]
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _decode(ref: MediaRef, deadline: float | None) -> Record:
+    left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+    frames = read_frames(ref.path, ref.times_s, ref.size, deadline_s=left_s)
+    if frames.times_s and not np.allclose(frames.times_s, ref.times_s, rtol=0, atol=1e-3):
+        raise VideoDecodeError(
+            ref.path, "shows frames at other times than the reference names", "Plan its frames again."
+        )
+    return make_record({}, {"pixels": frames.pixels})

@@ -1,14 +1,34 @@
-"""What a video file is: content identity, size, duration and the time of every frame."""
+"""What a video file is: content identity, size, duration and the time of every frame.
+
+The frame index comes from the mp4 sample tables where they are plain, from a packet scan elsewhere; it is
+kept by content identity in this process, and a scanned one on the node, so a file is scanned once.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import stat
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from hashlib import blake2b
 
-import av
 import numpy as np
 
 from longvt_plugins.errors import VideoOpenError
+
+from . import node_store
+from .index import FrameIndex
+from .mp4 import read_tables
+from .packets import scan_packets
+from .record import Record, make_record
+
+ARRAYS = ("pts", "dts", "key", "shown")
+MAX_INDEX_BYTES = 128 << 20
+
+_guard = threading.Lock()
+_indices: OrderedDict[tuple[str, str], FrameIndex] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -31,45 +51,83 @@ class VideoInfo:
 
 
 def content_identity(path: str) -> str:
-    """Identity of the content of ``path``.
+    """Identity of the content of ``path``: ``"<bytes>-<mtime_ns>"``.
 
     Raises:
-        VideoOpenError: the path is missing, not a regular file, or empty.
+        VideoOpenError: the path is missing, unreadable, not a regular file, or empty.
     """
     try:
         status = os.stat(path)
-    except OSError as error:
-        raise VideoOpenError(path, f"cannot be read ({error.strerror})", "Check the path and video_root.") from error
-    if not os.path.isfile(path):
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoOpenError(path, f"cannot be read ({reason})", "Check the path and video_root.") from error
+    if not stat.S_ISREG(status.st_mode):
         raise VideoOpenError(path, "is not a regular file", "Name a video file.")
     if status.st_size == 0:
         raise VideoOpenError(path, "is empty", "Fetch the file again.")
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def probe(path: str | os.PathLike[str]) -> VideoInfo:
-    """Read the facts of a video from its packets, without decoding.
+def frame_index(path: str, identity: str, by_packets: bool = False) -> FrameIndex:
+    """Frame index of a file with this identity, read once.
+
+    Args:
+        by_packets: the sample tables are known to mislead; believe the demuxer.
 
     Raises:
         VideoOpenError: missing, unreadable, or without a video stream.
+        VideoDecodeError: a stream that does not yield its first frame.
+    """
+    key = (path, identity)
+    with _guard:
+        index = _indices.get(key)
+        if index is not None and not (by_packets and index.source == "tables"):
+            _indices.move_to_end(key)
+            return index
+    index = None if by_packets else _tables(path)
+    if index is None:
+        # Reading tables again is cheaper than a file; a scan reads the whole video, so the node keeps it.
+        digest = blake2b(f"index 1 {path} {identity}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        index = _from_record(node_store.shared().fetch(digest, lambda: _to_record(scan_packets(path))))
+    with _guard:
+        _indices[key] = index
+        while sum(kept.nbytes for kept in _indices.values()) > MAX_INDEX_BYTES and len(_indices) > 1:
+            _indices.popitem(last=False)
+    return index
+
+
+def _tables(path: str) -> FrameIndex | None:
+    try:
+        index = read_tables(path)
+    except OSError as error:
+        raise VideoOpenError(path, f"cannot be read ({error.strerror})", "Check its permissions.") from error
+    return index if index is not None and index.shown.any() else None
+
+
+def _to_record(index: FrameIndex) -> Record:
+    meta = {field.name: getattr(index, field.name) for field in fields(index) if field.name not in (*ARRAYS, "samples")}
+    meta["time_base"] = [index.time_base.numerator, index.time_base.denominator]
+    return make_record(meta, {name: getattr(index, name) for name in ARRAYS})
+
+
+def _from_record(record: Record) -> FrameIndex:
+    meta = dict(record.meta)
+    meta["time_base"] = Fraction(*meta["time_base"])
+    meta["size"] = tuple(meta["size"])
+    return FrameIndex(**meta, **record.arrays)
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Read the facts of a video, without decoding it.
+
+    Args:
+        path: a local file. URLs and device files are not videos.
+
+    Raises:
+        VideoOpenError: missing, unreadable, or without a video stream.
+        VideoDecodeError: a stream that does not yield its first frame (containers other than plain mp4).
     """
     path = os.path.abspath(os.fspath(path))
     identity = content_identity(path)
-    try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            packets = [p for p in container.demux(stream) if p.pts is not None]
-            size = (stream.height, stream.width)
-            codec = stream.codec_context.name
-            time_base = float(stream.time_base)
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise VideoOpenError(
-            path, f"holds no readable video stream ({error})", "Re-encode or drop the file."
-        ) from error
-    if not packets:
-        raise VideoOpenError(path, "holds no video frames", "Re-encode or drop the file.")
-    pts = np.sort(np.array([p.pts for p in packets], dtype=np.int64))
-    last = max(packets, key=lambda p: p.pts)
-    times_s = (pts - pts[0]) * time_base
-    frame_s = (last.duration or 0) * time_base or (float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.04)
-    return VideoInfo(path, identity, size, codec, times_s, float(times_s[-1] + frame_s))
+    index = frame_index(path, identity)
+    return VideoInfo(path, identity, index.size, index.codec, index.times_s, index.duration_s)

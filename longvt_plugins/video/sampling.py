@@ -1,13 +1,19 @@
-"""Which frames, at which size: timestamps for a window or an overview, within budgets."""
+"""Which frames, at which size: timestamps for a window or an overview, within budgets.
+
+Two rules choose frames. ``"display"``, the default, cuts the window into equal parts and takes the frame on
+display at the middle of each, by true time: right for any frame rate. ``"index"`` is LongVT's own rule, by frame
+number at the average rate: the same frames as qwen-vl-utils, and so at wrong times where the rate varies.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from longvt_plugins.errors import VideoRangeError
+from longvt_plugins.errors import ConfigError, VideoRangeError
 
 from .probe import VideoInfo
 
@@ -20,7 +26,12 @@ class SamplingPolicy:
         fps: frames per second wanted inside the window.
         min_frames, max_frames: bounds on the count; the video's own frames bound it too.
         max_pixels: height * width of one frame at most.
-        patch: both sides are multiples of it (patch size x spatial merge: 28 for Qwen2.5-VL).
+        min_pixels: height * width at least; smaller videos are enlarged.
+        patch: both sides are multiples of it (patch size x spatial merge: 28 for Qwen2.5-VL, 32 for Qwen3-VL).
+        rule: ``"display"`` by true time, or ``"index"`` for the frames LongVT was trained on.
+
+    Raises:
+        ConfigError: a bound that no sampling can satisfy.
     """
 
     fps: float = 1.0
@@ -28,18 +39,48 @@ class SamplingPolicy:
     max_frames: int = 32
     max_pixels: int = 50_176
     patch: int = 28
+    min_pixels: int = 3_136
+    rule: Literal["display", "index"] = "display"
+
+    def __post_init__(self):
+        checks = {
+            "fps": math.isfinite(self.fps) and self.fps > 0,
+            "min_frames": self.min_frames >= 1,
+            "max_frames": self.max_frames >= max(self.min_frames, 2 if self.rule == "index" else 1),
+            "patch": self.patch >= 1,
+            "max_pixels": self.max_pixels >= self.patch**2,
+            "min_pixels": 0 <= self.min_pixels <= self.max_pixels,
+            "rule": self.rule in ("display", "index"),
+        }
+        for name, holds in checks.items():
+            if not holds:
+                rule = "fps > 0, 1 <= min_frames <= max_frames, min_pixels <= max_pixels, max_pixels >= patch ** 2"
+                raise ConfigError(f"{name}={getattr(self, name)!r}", f"a sampling policy needs {rule}", "Change it.")
 
 
 @dataclass(frozen=True)
 class FramePlan:
     times_s: tuple[float, ...]
+    """True presentation times, ascending and distinct."""
     size: tuple[int, int]
+    """``(height, width)`` in pixels."""
 
 
-def fit_size(size: tuple[int, int], max_pixels: int, patch: int) -> tuple[int, int]:
-    """Largest ``(height, width)`` in multiples of ``patch`` with the same aspect ratio and at most ``max_pixels``."""
-    scale = min(1.0, math.sqrt(max_pixels / (size[0] * size[1])))
-    height, width = (max(patch, math.floor(side * scale / patch) * patch) for side in size)
+def fit_size(size: tuple[int, int], max_pixels: int, patch: int, min_pixels: int = 0) -> tuple[int, int]:
+    """Size to sample at: sides in multiples of ``patch``, area within the bounds, aspect ratio nearly kept.
+
+    The sizes are those the Qwen processors would choose, so they leave such frames as they are.
+    """
+    height, width = (max(patch, round(side / patch) * patch) for side in size)
+    if height * width > max_pixels:
+        scale = math.sqrt(size[0] * size[1] / max_pixels)
+        height, width = (max(patch, math.floor(side / scale / patch) * patch) for side in size)
+        # A side that could not shrink below one patch takes its area from the other.
+        height, width = min(height, max_pixels // width), min(width, max_pixels // height)
+        height, width = (max(patch, side // patch * patch) for side in (height, width))
+    elif height * width < min_pixels:
+        scale = math.sqrt(min_pixels / (size[0] * size[1]))
+        height, width = (math.ceil(side * scale / patch) * patch for side in size)
     return height, width
 
 
@@ -47,7 +88,8 @@ def plan_window(info: VideoInfo, start_s: float, end_s: float, policy: SamplingP
     """Frames spread evenly over ``[start_s, end_s]``, at the true times of the frames on display then.
 
     Raises:
-        VideoRangeError: the window is empty, reversed, not finite, or outside ``[0, duration]``.
+        VideoRangeError: the window is empty, reversed, not finite, or outside ``[0, duration]``; or too short for
+            the ``"index"`` rule, which needs two frames.
     """
     if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s <= info.duration_s):
         raise VideoRangeError(
@@ -55,15 +97,40 @@ def plan_window(info: VideoInfo, start_s: float, end_s: float, policy: SamplingP
             f"a window must satisfy 0 <= start < end <= {info.duration_s:.2f} s",
             "Choose a window inside the video.",
         )
-    count = min(policy.max_frames, max(policy.min_frames, round((end_s - start_s) * policy.fps)))
-    middles = start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
-    on_display = np.unique(np.searchsorted(info.times_s, middles, side="right") - 1)
+    numbers = (
+        _by_index(info, start_s, end_s, policy) if policy.rule == "index" else _by_time(info, start_s, end_s, policy)
+    )
     return FramePlan(
-        times_s=tuple(float(t) for t in info.times_s[on_display]),
-        size=fit_size(info.size, policy.max_pixels, policy.patch),
+        times_s=tuple(info.times_s[numbers].tolist()),
+        size=fit_size(info.size, policy.max_pixels, policy.patch, policy.min_pixels),
     )
 
 
 def plan_overview(info: VideoInfo, policy: SamplingPolicy) -> FramePlan:
     """The whole video at low rate."""
     return plan_window(info, 0.0, info.duration_s, policy)
+
+
+def _by_time(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPolicy) -> np.ndarray:
+    count = min(policy.max_frames, max(policy.min_frames, round((end_s - start_s) * policy.fps)))
+    middles = start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
+    return np.unique(np.searchsorted(info.times_s, middles, side="right") - 1)
+
+
+def _by_index(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPolicy) -> np.ndarray:
+    fps = info.fps
+    first, last = math.ceil(start_s * fps), min(math.floor(end_s * fps), len(info.times_s) - 1)
+    frames = last - first + 1
+    minimum, maximum = policy.min_frames + policy.min_frames % 2, policy.max_frames - policy.max_frames % 2
+    count = int(min(max(frames / fps * policy.fps, minimum), maximum, frames)) // 2 * 2
+    if count < 2:
+        raise VideoRangeError(
+            f"[{start_s}, {end_s}] s",
+            f"the index rule needs a window of at least 2 frames, {2 / fps:.3f} s at {fps:.3f} frames/s",
+            "Choose a longer window.",
+        )
+    # torch.linspace decides ties: a single-precision step, taken from both ends, each sum rounded once.
+    step = float(np.float32(last - first) / np.float32(count - 1))
+    steps = np.arange(count)
+    spots = np.where(steps < count // 2, first + step * steps, last - step * steps[::-1])
+    return np.rint(spots.astype(np.float32)).astype(np.int64)

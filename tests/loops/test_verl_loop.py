@@ -73,9 +73,9 @@ def test_calls_beyond_the_limit_are_refused_and_the_policy_may_still_answer(work
 @pytest.mark.parametrize(
     ("text", "status", "said"),
     [
-        (call("soon", 5), "refused", "must be a number of seconds"),
-        (call(5, 3), "refused", "must start before it ends"),
-        (call(100, 200), "refused", "within 0 to 24 s"),
+        (call("soon", 5), "malformed", "must be a finite number"),
+        (call(5, 3), "refused", "end_time must be greater than start_time"),
+        (call(100, 200), "refused", "within the video, 0 to 24.00 s"),
         ('<tool_call>\n{"name": "crop_video", "arguments": [1, 2]}\n</tool_call>', "malformed", "one JSON object"),
         (call(1, 2, name="open_file"), "refused", "Unknown function"),
     ],

@@ -5,6 +5,8 @@ from verl.tools.tool_registry import load_all_tools
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.registry import packaged_path
+from longvt_plugins.tools import CropVideoTool
+from longvt_plugins.tools.verl_tool import read_options
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +27,14 @@ async def test_frames_come_back_as_images_with_their_times(tool, demo):
     response, reward, outcome = await crop(tool, {"start_time": 2, "end_time": 6}, [video])
     assert len(response.image) == len(outcome.times_s) == 4 and reward == 0.0
     assert response.image[0].size == outcome.media.size[::-1]
-    assert all(f"{time_s:.1f}" in response.text for time_s in outcome.times_s)
+    assert all(f"{time_s:.2f}" in response.text for time_s in outcome.times_s)
 
 
 async def test_the_policy_cannot_choose_a_file(tool, demo):
     parameters = {"start_time": 0, "end_time": 1, "video_path": "/etc/passwd"}
-    response, _, outcome = await crop(tool, parameters, [])
-    assert outcome.status == "refused" and response.image is None
+    video = str(demo.folder / "data" / "street_0.mp4")
+    response, _, outcome = await crop(tool, parameters, [video])
+    assert outcome.status == "malformed" and response.image is None
 
 
 async def test_a_missing_video_is_a_failed_call_not_an_exception(tool):
@@ -41,7 +44,10 @@ async def test_a_missing_video_is_a_failed_call_not_an_exception(tool):
 
 
 def test_an_unknown_option_is_refused():
-    from longvt_plugins.tools import CropVideoTool
-
     with pytest.raises(ConfigError, match="known keys"):
         CropVideoTool({"type": "native", "fsp": 2}, None)
+
+
+def test_every_option_can_be_set_in_the_configuration():
+    options = read_options({"type": "native", "fps": 3.0, "finer_than": {"fps": 0.5}, "beyond": "refuse"})
+    assert options.policy.fps == 3.0 and options.finer_than.fps == 0.5 and options.beyond == "refuse"

@@ -1,0 +1,85 @@
+"""How a crop is made: sampling, budgets, what happens at the video's ends, how long it may take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.video import SamplingPolicy, VideoInfo, plan_overview, plan_window
+
+IMAGE_MARKS = 2
+"""Tokens around each frame: vision start and end."""
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """Options of ``crop_video``.
+
+    Attributes:
+        policy: sampling of the window.
+        finer_than: the policy by which the prompt showed the whole video. When given, a crop adds information:
+            at least twice the overview's rate, more frames of the window than it showed, and frames as large as
+            the budget lets them be. ``policy`` then sets the least rate, and ``max_frames`` still holds.
+        max_tokens: bound on a crop's visual tokens: first frames get smaller, then fewer.
+            ``None``: ``max_frames`` frames of ``max_pixels``.
+        beyond: a window that reaches past the video is cut to it (``"clamp"``, and the reply says so) or
+            ``"refuse"``-d with the legal range. One wholly outside is always refused.
+        deadline_s: time for one crop, decoding and waiting for another process that decodes it included.
+        video_root: every video of a sample must lie below it, symbolic links resolved. ``None``: anywhere.
+
+    Raises:
+        ConfigError: a value no crop can be made with.
+    """
+
+    policy: SamplingPolicy = field(default_factory=lambda: SamplingPolicy(fps=1.0, max_frames=16))
+    finer_than: SamplingPolicy | None = None
+    max_tokens: int | None = None
+    beyond: Literal["clamp", "refuse"] = "clamp"
+    deadline_s: float = 60.0
+    video_root: str | None = None
+
+    def __post_init__(self):
+        if self.beyond not in ("clamp", "refuse"):
+            raise ConfigError(f"beyond={self.beyond!r}", "must be 'clamp' or 'refuse'", "Change it.")
+        if not (math.isfinite(self.deadline_s) and self.deadline_s > 0):
+            raise ConfigError(f"deadline_s={self.deadline_s!r}", "must be a positive number of seconds", "Change it.")
+        least = IMAGE_MARKS + max(1, math.ceil(self.policy.min_pixels / self.policy.patch**2))
+        if self.max_tokens is not None and self.max_tokens < least * self.policy.min_frames:
+            raise ConfigError(
+                f"max_tokens={self.max_tokens}",
+                f"must hold min_frames={self.policy.min_frames} frames of {least} tokens at min_pixels",
+                "Raise it, or lower min_frames or min_pixels.",
+            )
+
+
+def frame_tokens(size: tuple[int, int], patch: int) -> int:
+    """Visual tokens of one frame of ``(height, width)``, marks included."""
+    return (size[0] // patch) * (size[1] // patch) + IMAGE_MARKS
+
+
+def window_policy(info: VideoInfo, start_s: float, end_s: float, options: CropOptions) -> SamplingPolicy:
+    """``options.policy`` fitted to one window: finer than the overview and within the token budget."""
+    policy, budget = options.policy, options.max_tokens
+    area = policy.patch**2
+    if options.finer_than is not None:
+        seen_s = np.asarray(plan_overview(info, options.finer_than).times_s)
+        seen = int(((seen_s >= start_s) & (seen_s <= end_s)).sum())
+        fps = max(policy.fps, 2 * len(seen_s) / info.duration_s)
+        policy = replace(policy, fps=fps, min_frames=min(policy.max_frames, max(policy.min_frames, seen + 1)))
+        if budget is None:
+            budget = policy.max_frames * (policy.max_pixels // area + IMAGE_MARKS)
+        # Sized up by the budget below, and never past what the file holds.
+        native = round(info.size[0] / policy.patch) * round(info.size[1] / policy.patch) * area
+        policy = replace(policy, max_pixels=max(policy.max_pixels, native))
+    if budget is None:
+        return policy
+    least = max(1, math.ceil(policy.min_pixels / area)) + IMAGE_MARKS
+    frames = min(policy.max_frames, max(1, budget // least))
+    policy = replace(policy, max_frames=frames, min_frames=min(policy.min_frames, frames))
+    frames = max(1, len(plan_window(info, start_s, end_s, policy).times_s))
+    largest = (budget // frames - IMAGE_MARKS) * area
+    return replace(policy, max_pixels=max(policy.min_pixels, area, min(policy.max_pixels, largest)))
