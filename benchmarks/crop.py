@@ -83,14 +83,14 @@ def windows(videos: Path, rounds: int, store: Path, table: Table) -> None:
             cold(store)
             cost, outcome = measured(lambda path=path, start_s=start_s, end_s=end_s: ours(path, start_s, end_s))
             again = measured(lambda path=path, start_s=start_s, end_s=end_s: ours(path, start_s, end_s))[0]
-            fresh = second_process(path, start_s, end_s, store)
+            fresh, probed = (second_process(path, start_s, end_s, store, probed) for probed in (False, True))
             bound = limit(path, outcome.times_s)
             if number == 0:
                 # Round 0 warms libraries and page cache, and compares pixels.
                 frames = reference_path.fetch(path, start_s, end_s)
                 differences[name] = difference(frames, clip_store.get(outcome.media))
                 continue
-            results = {"ours": cost, "again": again, "fresh": fresh, "L": bound}
+            results = {"ours": cost, "again": again, "fresh": fresh, "probed": probed, "L": bound}
             results |= {reader: call()[0] for reader, call in candidates.items()}
             for column, value in results.items():
                 costs[name, column].append(value)
@@ -106,7 +106,8 @@ def windows(videos: Path, rounds: int, store: Path, table: Table) -> None:
         table.add(name, cells, gained >= gain and over <= most and differences[name] <= 0.5)
     name = WINDOWS[1][0]
     reference = statistics.median(costs[name, "decord"])
-    for column, what in (("again", "same process"), ("fresh", "another process")):
+    places = {"again": "same process", "probed": "another that knows the video", "fresh": "another that does not"}
+    for column, what in places.items():
         cost = statistics.median(costs[name, column])
         gained = reference / cost
         cells = {"decord": f"{reference:.3f}", "ours": f"{cost:.5f}", "decord / ours": f"{gained:.0f} (>= 100)"}
@@ -124,11 +125,12 @@ def told_by(code: str, environment: dict[str, str] | None = None) -> list[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
 
-def second_process(path: str, start_s: float, end_s: float, store: Path) -> float:
-    """CPU seconds of the crop in a process that has imported, but not seen, the video."""
+def second_process(path: str, start_s: float, end_s: float, store: Path, probed: bool) -> float:
+    """CPU seconds of the crop in a process that has imported, and ``probed`` the video or not."""
     code = (
         "import sys, time\nfrom longvt_plugins.tools.crop_video import crop_video, CropOptions\n"
         "from longvt_plugins.video import SamplingPolicy, node_store\nnode_store.shared()\n"
+        f"from longvt_plugins.video import probe\nif {probed}: probe({path!r})\n"
         f"options = CropOptions(policy={POLICY!r}, deadline_s=600)\nbefore = time.process_time()\n"
         f"outcome = crop_video({{'start_time': {start_s}, 'end_time': {end_s}}}, [{path!r}], options)\n"
         "print(time.process_time() - before, node_store.shared().status().made)"

@@ -223,6 +223,7 @@ def good_videos(directory: Path) -> dict[str, Path]:
         ]
     )
     videos["hidden_start"] = hide_first(write_video(directory / "hidden.mp4"), 90_000)
+    videos["hidden_half_group"] = hide_first(write_video(directory / "half.mp4"), 48_000)
     return videos
 
 

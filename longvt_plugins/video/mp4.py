@@ -150,8 +150,6 @@ def _track_index(trak: dict, mdia: dict, movie_timescale: int, file_size: int) -
         if counts.sum() != samples or (np.abs(offsets[:, 1]) >= 1 << 28).any():
             raise Unreadable("ctts")
         offset = np.repeat(offsets[:, 1], counts)
-        # The demuxer moves presentation later until no offset is negative.
-        offset -= min(0, int(offset.min()))
     else:
         offset = np.zeros(samples, dtype=np.int64)
     if float(steps.sum(dtype=np.float64)) >= 2.0**52:

@@ -148,6 +148,25 @@ def test_damaged_h264_is_refused_not_concealed(large, tmp_path, kind, seed):
     assert 0 < refused < len(times) // 3
 
 
+def test_frames_made_of_a_damaged_one_are_forgotten_with_it(good):
+    from types import SimpleNamespace
+
+    import av
+
+    from longvt_plugins.video.backends.pyav_backend import _Reader
+    from longvt_plugins.video.mp4 import read_tables
+
+    index = read_tables(str(good["h264"]))
+    reader = _Reader("v.mp4", index, SimpleNamespace(codec=SimpleNamespace(name="h264", extradata=None)), None, None)
+    # A picture shown before its reference is decoded after it.
+    reference = next(p for p in range(20, 60) if index.pts[p + 1] < index.pts[p])
+    before, after, made_of_it = (int(index.pts[p]) for p in (reference - 1, reference + 4, reference + 1))
+    reader.taken = dict.fromkeys((before, after, made_of_it))
+    with pytest.raises(av.InvalidDataError):
+        reader._take(SimpleNamespace(is_corrupt=True, pts=int(index.pts[reference])), frozenset())
+    assert set(reader.taken) == {before}
+
+
 def test_frames_before_the_first_keyframe_are_not_counted(tmp_path):
     import av
 

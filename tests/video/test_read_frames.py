@@ -13,6 +13,7 @@ KINDS = [
     "h264", "h264_no_b", "faststart", "fragmented", "negative_cts", "long_gop", "open_gop", "intra_refresh", "varying",
     "varying_mkv", "ntsc", "late_mp4", "late_mkv", "late_ts", "ts", "vp9", "hevc", "hevc_ts", "av1", "mpeg4",
     "mpeg2_ts", "ten_bit", "full_range", "odd_size", "one_frame", "two_frames", "with_audio", "hidden_start",
+    "hidden_half_group",
 ]  # fmt: skip
 
 
@@ -34,6 +35,22 @@ def test_sparse_reads_match_a_linear_decode(good, kind):
         np.testing.assert_array_equal(frames.pixels, pixels[pick])
         assert frames.pixels.dtype == np.uint8
         assert frames.times_s == tuple(info.times_s[pick])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "intra_refresh"])
+def test_the_first_attempt_is_enough(good, kind, monkeypatch):
+    # Later attempts repair what the first got wrong, so wrong first attempts would only show as time.
+    from longvt_plugins.video.backends import pyav_backend
+
+    starts, real = [], pyav_backend._Reader._attempt
+
+    def counting(self, key, positions, lean):
+        starts.append(key)
+        real(self, key, positions, lean)
+
+    monkeypatch.setattr(pyav_backend._Reader, "_attempt", counting)
+    read_frames(good[kind], probe(good[kind]).times_s)
+    assert starts == sorted(set(starts))
 
 
 @pytest.mark.parametrize("kind", ["h264", "open_gop", "varying", "late_ts", "vp9", "hidden_start"])

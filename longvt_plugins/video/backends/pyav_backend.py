@@ -21,7 +21,6 @@ from av.video.frame import VideoFrame
 
 from longvt_plugins.errors import VideoDecodeError
 
-from ..concealment import concealed
 from ..index import FrameIndex
 from ..nal import checker
 from ..pixels import RgbConverter
@@ -132,7 +131,8 @@ class _Reader:
             self.codec.skip_frame = "DEFAULT"
 
     def _take(self, frame: VideoFrame, wanted: frozenset[int]) -> None:
-        if frame.is_corrupt or concealed(frame):
+        # True as well where the decoder painted a missing part from neighbouring pictures.
+        if frame.is_corrupt:
             self._drop_from(frame.pts)
             raise av.InvalidDataError(0, "the decoder found damage")
         if frame.pts in wanted and frame.pts not in self.taken:
