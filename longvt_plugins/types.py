@@ -154,7 +154,7 @@ class TrajectoryRecord(Record):
     transcript: Transcript
     reward: RewardRecord
     included: bool
-    """False when the trajectory took no part in its group's advantage."""
+    """Training: whether it took part in its group's advantage. Validation: whether it has a score."""
     advantage: float | None
     """``None`` in validation."""
     prompt_ids: tuple[int, ...]

@@ -8,10 +8,17 @@ os.environ.setdefault("VERL_PLATFORM", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from longvt_plugins.testing import videos
+from longvt_plugins.video import node_store
+
+# The package exports the function of the same name.
+probe_module = importlib.import_module("longvt_plugins.video.probe")
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,3 +68,24 @@ def dataset(demo, tokenizer):
 
     data = demo.compose().data
     return LongVTDataset(str(data.val_files), tokenizer, data, AutoProcessor.from_pretrained(demo.folder / "model"))
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory):
+    """Generated videos that decode."""
+    return videos.good_videos(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture(scope="session")
+def bad(tmp_path_factory):
+    """Files that do not."""
+    return videos.bad_files(tmp_path_factory.mktemp("bad"))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A clip store and an index memory of this test's own."""
+    monkeypatch.setenv(node_store.DIRECTORY_VARIABLE, str(tmp_path / "store"))
+    monkeypatch.setattr(node_store, "_store", None)
+    monkeypatch.setattr(probe_module, "_indices", probe_module.OrderedDict())
+    return tmp_path / "store"

@@ -58,14 +58,14 @@ class LongVTAgentLoop(ToolAgentLoop):
         return state
 
     async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
-        tokens_before = len(agent_data.response_mask)
+        tokens_before, messages_before = len(agent_data.response_mask), len(agent_data.messages)
         state = await super()._handle_processing_tools_state(agent_data)
         if state == AgentState.TERMINATED:
             # verl dropped the whole tool response, frames and text: it did not fit.
             self.ended_by = "length_limit"
         else:
-            replies = [m["content"] for m in agent_data.messages if m["role"] == "tool"]
-            self.episode.turn("tool", _text_of(replies[-1]), len(agent_data.response_mask) - tokens_before)
+            replies = [_text_of(message["content"]) for message in agent_data.messages[messages_before:]]
+            self.episode.turn("tool", "\n".join(replies), len(agent_data.response_mask) - tokens_before)
         return state
 
     async def _call_tool(

@@ -96,8 +96,8 @@ class LongVTTrainer(PPOTrainerSync):
         if all(take_part):
             return super()._compute_advantage(batch, metrics)
 
-        advantages: dict[str, torch.Tensor] = {}
         chosen = [i for i, takes_part in enumerate(take_part) if takes_part]
+        columns: dict[str, dict[str, torch.Tensor]] = {"advantages": {}, "returns": {}}
         if chosen:
             subset = type(batch)(
                 keys=[batch.keys[i] for i in chosen],
@@ -106,18 +106,18 @@ class LongVTTrainer(PPOTrainerSync):
                 fields=batch.fields,
                 extra_info=batch.extra_info,
             )
-            super()._compute_advantage(subset, metrics)
-            rows = tq.kv_batch_get(subset.keys, subset.partition_id, select_fields=["advantages"])["advantages"]
-            advantages = dict(zip(subset.keys, rows.unbind(), strict=True))
-        masks = tq.kv_batch_get(batch.keys, batch.partition_id, select_fields=["response_mask"])["response_mask"]
-        rows = [
-            advantages.get(key, torch.zeros(len(mask))) for key, mask in zip(batch.keys, masks.unbind(), strict=True)
-        ]
-        nested = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
-        fields = TensorDict({"advantages": nested, "returns": nested.clone()}, batch_size=len(batch))
-        written = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
-        written.extra_info = batch.extra_info
-        return written
+            # What the base writes depends on the recipe: advantages, returns, rollout correction, KL.
+            written = set(super()._compute_advantage(subset, metrics).fields) - set(batch.fields or ())
+            values = _get(subset, sorted(written | set(columns)))
+            columns = {name: dict(zip(subset.keys, rows, strict=True)) for name, rows in values.items()}
+        masks = _get(batch, ["response_mask"])["response_mask"]
+        fields = {}
+        for name, known in columns.items():
+            rows = [known.get(k, torch.zeros(len(mask))) for k, mask in zip(batch.keys, masks, strict=True)]
+            fields[name] = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+        everything = tq.kv_batch_put(batch.keys, batch.partition_id, fields=TensorDict(fields, batch_size=len(batch)))
+        everything.extra_info = batch.extra_info
+        return everything
 
     def _compute_metrics(self, batch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
@@ -158,7 +158,7 @@ class LongVTTrainer(PPOTrainerSync):
             ground_truth=row["reward_model"]["ground_truth"],
             transcript=Transcript.model_validate(extra["longvt"]),
             reward=RewardRecord.model_validate(extra["reward_extra_info"]),
-            included=self._included.get(key, False),
+            included=self._included[key] if split == "train" else _scored(extra),
             advantage=(float(row["advantages"][on].mean()) if on.any() else 0.0) if split == "train" else None,
             prompt_ids=row["prompts"].tolist(),
             response_ids=row["responses"].tolist(),

@@ -1,6 +1,7 @@
 """The doctor on this environment, and on broken ones."""
 
 import json
+from pathlib import Path
 
 from longvt_plugins.cli import doctor
 from longvt_plugins.cli.main import main
@@ -21,3 +22,9 @@ def test_what_is_broken_is_named_and_nothing_else(monkeypatch, capsys):
     assert set(broken) == {"pinned versions", "entry point verl.plugins"}
     assert "verl is 0.9.1, tested with 0.0.1" in broken["pinned versions"]
     assert "unset it" in broken["entry point verl.plugins"]
+
+
+def test_the_pins_are_those_of_the_lock():
+    lock = (Path(__file__).parents[2] / "constraints" / "common.txt").read_text().splitlines()
+    for name, version in doctor.PINS.items():
+        assert f"{name}=={version}" in lock

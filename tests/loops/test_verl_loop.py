@@ -61,6 +61,7 @@ def test_parallel_calls_come_back_in_order(worker):
     _, (transcript,), _ = worker(lambda turn, _: call(3, 5) + "\n" + call(7, 9) if turn == 0 else ANSWER)
     assert [crop.span_s for crop in transcript.crops_ok()] == [(3, 5), (7, 9)]
     assert {record.turn for record in transcript.calls} == {0}
+    assert "of 3.00 to 5.00 s" in transcript.turns[1].text and "of 7.00 to 9.00 s" in transcript.turns[1].text
 
 
 def test_calls_beyond_the_limit_are_refused_and_the_policy_may_still_answer(worker):
