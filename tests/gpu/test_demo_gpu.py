@@ -1,0 +1,33 @@
+"""The same demo command, on a GPU (make test-gpu)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def has_gpu() -> bool:
+    return (
+        bool(shutil.which("nvidia-smi")) and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_gpu(), reason="nvidia-smi finds no GPU here")
+def test_the_demo_uses_the_gpu_and_rollout_and_actor_agree(tmp_path):
+    env = {key: value for key, value in os.environ.items() if key != "VERL_PLATFORM"}
+    command = ["bash", str(ROOT / "runs" / "demo.sh"), str(tmp_path / "run")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    steps = [record["data"] for record in records if record["step"]]
+    assert len(steps) == 4
+    assert max(step["training/rollout_probs_diff_mean"] for step in steps) < 1e-3
+    assert all(step["actor/perf/max_memory_allocated_gb"] > 0 for step in steps)
