@@ -7,39 +7,57 @@ the rule. The lengths of a packet's units must add up as well. Other damage is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 HOLE = bytes(16)
 MAX_PADDING = 32
 """Zeros after a unit: some encoders align with them."""
 
-Check = Callable[[bytes, bool], bool]
-"""``(packet, wanted) -> whether it is whole``; an unwanted packet may be broken where nothing refers to it."""
+
+class StartCodes:
+    """Units divided by start codes, as in MPEG-TS: zeros may stand before one, so only a long run is a hole."""
+
+    def whole(self, packet: bytes, wanted: bool) -> bool:
+        return HOLE not in packet
+
+    def disposable(self, packet: bytes) -> bool:
+        return False
 
 
-def checker(codec: str, extradata: bytes | None) -> Check | None:
-    """The check for a stream, or ``None`` for codecs that may write anything."""
-    if codec == "h264" and extradata and extradata[0] == 1 and len(extradata) > 6:
-        length_size, is_picture, is_reference = (extradata[4] & 3) + 1, _h264_picture, _h264_reference
-    elif codec == "hevc" and extradata and extradata[0] == 1 and len(extradata) > 22:
-        length_size, is_picture, is_reference = (extradata[21] & 3) + 1, _hevc_picture, _hevc_reference
-    elif codec in ("h264", "hevc"):
-        # Start codes divide these units, and zeros may stand before one: only a long run is a hole.
-        return lambda packet, wanted: HOLE not in packet
-    else:
-        return None
+class LengthPrefixes:
+    """Units that each state their length first, as in mp4 and mkv."""
 
-    def whole(packet: bytes, wanted: bool) -> bool:
-        for unit in _units(packet, length_size):
+    def __init__(self, hevc: bool, length_size: int):
+        self.length_size = length_size
+        self.is_picture = _hevc_picture if hevc else _h264_picture
+        self.is_reference = _hevc_reference if hevc else _h264_reference
+
+    def whole(self, packet: bytes, wanted: bool) -> bool:
+        """Whether the packet has no hole. One that is not ``wanted`` may have, where nothing refers to it."""
+        for unit in _units(packet, self.length_size):
             if unit is None:
                 return False
-            if is_picture(unit) and (wanted or is_reference(unit)):
+            if self.is_picture(unit) and (wanted or self.is_reference(unit)):
                 body = unit.rstrip(b"\0")
                 if len(unit) - len(body) > MAX_PADDING or _has_hole(body):
                     return False
         return True
 
-    return whole
+    def disposable(self, packet: bytes) -> bool:
+        """Whether the packet is a picture that no other refers to, and nothing else."""
+        units = list(_units(packet, self.length_size))
+        pictures = [unit for unit in units if unit and self.is_picture(unit)]
+        return bool(pictures) and None not in units and not any(map(self.is_reference, pictures))
+
+
+def syntax(codec: str, extradata: bytes | None) -> LengthPrefixes | StartCodes | None:
+    """What a stream's packets look like; ``None`` for codecs that may write anything."""
+    if codec not in ("h264", "hevc"):
+        return None
+    length_at = 21 if codec == "hevc" else 4
+    if extradata and extradata[0] == 1 and len(extradata) > length_at:
+        return LengthPrefixes(codec == "hevc", (extradata[length_at] & 3) + 1)
+    return StartCodes()
 
 
 def _units(packet: bytes, length_size: int) -> Iterator[bytes | None]:

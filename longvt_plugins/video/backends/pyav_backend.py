@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from longvt_plugins.errors import VideoDecodeError
 
 from ..index import FrameIndex
-from ..nal import checker
+from ..nal import syntax
 from ..pixels import RgbConverter
 from ..sources import DemuxedPackets, MappedPackets
 
@@ -78,7 +78,7 @@ class _Reader:
         self.convert, self.deadline = convert, deadline
         self.taken: dict[int, np.ndarray] = {}
         self.skippable = self.codec.name in SKIPPABLE
-        self.whole = checker(self.codec.name, self.codec.extradata)
+        self.syntax = syntax(self.codec.name, self.codec.extradata)
 
     def read_group(self, positions: list[int]) -> None:
         """Take the frames of packets that share a keyframe."""
@@ -115,10 +115,15 @@ class _Reader:
                 self._check_deadline()
                 if packet.size == 0 or packet.pts is None or (lean and packet.pts < key_pts):
                     continue
-                if packet.is_corrupt or (self.whole and not self.whole(bytes(packet), packet.pts in wanted)):
-                    raise av.InvalidDataError(0, "the packet is not whole")
+                is_wanted = packet.pts in wanted
+                if self.syntax:
+                    data = bytes(packet)
+                    if skip and not is_wanted and self.syntax.disposable(data):
+                        continue
+                    if packet.is_corrupt or not self.syntax.whole(data, is_wanted):
+                        raise av.InvalidDataError(0, "the packet is not whole")
                 if skip:
-                    self.codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+                    self.codec.skip_frame = "DEFAULT" if is_wanted else "NONREF"
                 for frame in self.codec.decode(packet):
                     self._take(frame, wanted)
                 pending.discard(packet.pts)
