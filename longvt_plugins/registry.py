@@ -16,12 +16,12 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 
 import wrapt
 
+from longvt_plugins import cpu
 from longvt_plugins.errors import PluginError
 from longvt_plugins.upstream.ledger import LEDGER
 
@@ -45,11 +45,6 @@ PARTS = (
     Part("reward function 'compute_score'", "longvt_plugins.reward.compute"),
     Part("dataset 'LongVTDataset'", "longvt_plugins.datasets.verl_rl"),
 )
-
-
-def cpu_chosen() -> bool:
-    """True when the user runs without a GPU on purpose (``VERL_PLATFORM=cpu``)."""
-    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 
 
 def locate(module: str) -> None:
@@ -93,7 +88,7 @@ def packaged_text(name: str) -> str:
 
 def hardware() -> str:
     """``cpu`` or ``cuda``; the resolver ``${longvt.hardware:}`` with which recipes choose a config group."""
-    return "cpu" if cpu_chosen() else "cuda"
+    return "cpu" if cpu.chosen() else "cuda"
 
 
 def add_resolvers(omegaconf) -> None:
@@ -103,26 +98,30 @@ def add_resolvers(omegaconf) -> None:
         omegaconf.OmegaConf.register_new_resolver(name, function, replace=True)
 
 
-def _once_imported(module: str, action: Callable[[object], object]) -> None:
-    wrapt.register_post_import_hook(action, module)
-
-
 def register() -> None:
-    """Do the three things of the module docstring."""
+    """Do the three things of the module docstring.
+
+    Raises:
+        PluginError: after all parts were looked for, if one is missing.
+    """
+    missing = None
     for part in PARTS:
         try:
             locate(part.module)
-        except PluginError:
+        except PluginError as error:
             report(f"{part.what} is missing")
-            raise
+            missing = error
+            continue
         if part.after:
-            _once_imported(part.after, lambda _, module=part.module: load(module))
+            wrapt.register_post_import_hook(lambda _, module=part.module: load(module), part.after)
     for entry in LEDGER:
-        if entry.after and (cpu_chosen() or not entry.cpu_only):
-            _once_imported(entry.after, lambda target, entry=entry: load(entry.module).apply(target))
-    _once_imported("omegaconf", add_resolvers)
-    if cpu_chosen():
+        if entry.after and (cpu.chosen() or not entry.cpu_only):
+            wrapt.register_post_import_hook(lambda target, entry=entry: load(entry.module).apply(target), entry.after)
+    wrapt.register_post_import_hook(add_resolvers, "omegaconf")
+    if cpu.chosen():
         load("longvt_plugins.cpu.platform").activate()
+    if missing:
+        raise missing
 
 
 try:

@@ -202,5 +202,11 @@ def _rows(column) -> list:
 
 
 def _scored(extra_fields: dict[str, Any]) -> bool:
-    reward = extra_fields["reward_extra_info"]
+    reward = extra_fields.get("reward_extra_info") or {}
+    if not {"abstained", "faulted"} <= reward.keys():
+        raise ConfigError(
+            f"the reward function returned {sorted(reward)}",
+            "longvt_sync needs the keys of RewardRecord",
+            "Set reward.custom_reward_function to pkg://longvt_plugins.reward, compute_score.",
+        )
     return not (reward["abstained"] or reward["faulted"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from longvt_plugins import cpu
 
 
 def register() -> None:
     """Entry point of ``vllm.general_plugins``: vLLM calls it in each of its processes."""
-    if os.environ.get("VERL_PLATFORM", "").strip().lower() != "cpu":
+    if not cpu.chosen():
         return
     import vllm._custom_ops as ops
 
