@@ -28,6 +28,8 @@ from .progress import Progress
 
 RECORD_FIELDS = ["uid", "prompts", "responses", "response_mask", "rollout_log_probs", "extra_fields"]
 RECORD_FIELDS += ["data_source", "reward_model", "extra_info", "index"]
+# What the base writes beside advantages and returns, with KL in the reward and with rollout correction.
+OPTIONAL_FIELDS = ("token_level_rewards", "rollout_is_weights")
 
 
 @register_trainer("longvt_sync")
@@ -106,10 +108,9 @@ class LongVTTrainer(PPOTrainerSync):
                 fields=batch.fields,
                 extra_info=batch.extra_info,
             )
-            # What the base writes depends on the recipe: advantages, returns, rollout correction, KL.
-            written = set(super()._compute_advantage(subset, metrics).fields) - set(batch.fields or ())
-            values = _get(subset, sorted(written | set(columns)))
-            columns = {name: dict(zip(subset.keys, rows, strict=True)) for name, rows in values.items()}
+            written = super()._compute_advantage(subset, metrics).fields or ()
+            names = ["advantages", "returns", *(name for name in OPTIONAL_FIELDS if name in written)]
+            columns = {n: dict(zip(subset.keys, rows, strict=True)) for n, rows in _get(subset, names).items()}
         masks = _get(batch, ["response_mask"])["response_mask"]
         fields = {}
         for name, known in columns.items():
