@@ -114,7 +114,7 @@ def _named(path: object, videos: Sequence[str]) -> int:
         if path in own:
             return own.index(path)
         parts = PurePosixPath(path).parts
-        if parts and ".." not in parts and parts[0] != "/":
+        if parts:
             matches = [n for n, video in enumerate(own) if PurePosixPath(video).parts[-len(parts) :] == parts]
             if len(matches) == 1:
                 return matches[0]

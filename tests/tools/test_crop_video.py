@@ -145,6 +145,13 @@ def test_finer_than_the_overview_adds_information(video, start, length, shown):
     assert len(outcome.times_s) * frame_tokens(outcome.media.size, 28) <= budget
 
 
+def test_finer_is_twice_the_overviews_rate(video):
+    sparse = SamplingPolicy(fps=0.1, max_frames=64, max_pixels=56 * 84)
+    assert len(crop(video, 5, 10, policy=sparse).times_s) == 2
+    overview = SamplingPolicy(fps=1, max_frames=20, max_pixels=56 * 84)
+    assert len(crop(video, 5, 10, policy=sparse, finer_than=overview).times_s) == 10
+
+
 @pytest.mark.parametrize(
     "bad", [{"beyond": "wrap"}, {"deadline_s": 0}, {"deadline_s": float("nan")}, {"max_tokens": 3}]
 )

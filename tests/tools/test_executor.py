@@ -71,7 +71,9 @@ async def test_frames_arrive_without_a_shared_store(good, executor, monkeypatch)
     assert clip_store.status().made == 0
 
 
-async def test_the_loop_runs_while_a_decoder_hangs(sabotaged, executor):
+async def test_the_loop_runs_while_a_decoder_hangs(sabotaged, executor, monkeypatch):
+    started, real = [], executor_module._Child.__init__
+    monkeypatch.setattr(executor_module._Child, "__init__", lambda child: (started.append(child), real(child))[1])
     call = asyncio.ensure_future(executor.crop(WINDOW, [sabotaged("hang")], CropOptions(deadline_s=1)))
     beats = 0
     while not call.done():
@@ -80,6 +82,7 @@ async def test_the_loop_runs_while_a_decoder_hangs(sabotaged, executor):
     assert beats > 20
     outcome = call.result()
     assert outcome.status == "failed" and "deadline" in outcome.error.message and "shorter" in outcome.reply
+    assert [child.process.returncode for child in started] == [-signal.SIGKILL]
 
 
 @pytest.mark.parametrize(("does", "said"), [("crash", "SIGSEGV"), ("exit", "exit code 3")])
