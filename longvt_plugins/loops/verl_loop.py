@@ -50,9 +50,12 @@ class LongVTAgentLoop(ToolAgentLoop):
     async def _handle_generating_state(
         self, agent_data: AgentData, sampling_params: dict[str, Any], ignore_termination: bool = False
     ) -> AgentState:
+        room = self.response_length - len(agent_data.response_mask)
         state = await super()._handle_generating_state(agent_data, sampling_params, ignore_termination)
-        text = self.tokenizer.decode(agent_data.response_ids, skip_special_tokens=True)
-        self.episode.turn("assistant", text, len(agent_data.response_ids))
+        # verl cuts the response there at the end: what is cut is neither trained on nor part of the record.
+        kept = agent_data.response_ids[:room]
+        text = self.tokenizer.decode(kept, skip_special_tokens=True)
+        self.episode.turn("assistant", text, len(kept))
         if state == AgentState.TERMINATED:
             self.ended_by = self._why_ended(agent_data, text)
         return state

@@ -119,3 +119,14 @@ def test_a_dropped_tool_response_is_seen(demo, dataset, tokenizer):
     transcript = Transcript.model_validate(output.non_tensor_batch["longvt"][0])
     assert transcript.ended_by == "length_limit"
     assert [turn.role for turn in transcript.turns] == ["assistant"]
+
+
+def test_what_verl_cuts_off_is_not_in_the_record(demo, dataset, tokenizer):
+    """An answer beyond the response length is not trained on, so it must not be scored either."""
+    config = demo.compose("data.max_response_length=40")
+    client = ScriptedClient(config, tokenizer, lambda turn, _: "so " * 60 + ANSWER)
+    output = roll_out(config, client, [dataset[0]])
+    transcript = Transcript.model_validate(output.non_tensor_batch["longvt"][0])
+    assert transcript.ended_by == "length_limit" and "<answer>" not in transcript.turns[0].text
+    assert transcript.turns[0].tokens == 40
+    assert transcript.turns[0].text == policy_text(output, 0, tokenizer)
