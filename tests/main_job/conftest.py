@@ -52,8 +52,8 @@ def run(tmp_path_factory) -> Run:
     command = ["-m", "longvt_plugins.cli.main", "watch", "--folder", f"{folder}/train", "--log", f"{folder}/log"]
     command += ["--idle", "300", "--", sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "longvt_demo"]
     command += [f"longvt.run={folder}", f"trainer.total_training_steps={STEPS}", "trainer.save_freq=1"]
-    # Large enough that three steps change the policy measurably.
-    command += ["actor_rollout_ref.actor.optim.lr=5.0e-4"]
+    # Large enough that three steps change the policy measurably, and not so large that they ruin it.
+    command += ["actor_rollout_ref.actor.optim.lr=2.0e-4"]
     watch = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
