@@ -9,6 +9,9 @@ from typing import Any
 from longvt_plugins.episode import Limits
 from longvt_plugins.errors import ConfigError
 
+REPLY_TOKENS = 80
+"""Allowed for the words of a reply and what a template puts around it. What is really added is counted first."""
+
 
 @dataclass(frozen=True)
 class LoopOptions:

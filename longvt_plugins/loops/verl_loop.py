@@ -37,12 +37,9 @@ from longvt_plugins.tools.options import Room
 from longvt_plugins.tools.verl_tool import ROOM_KEY, CropVideoTool
 from longvt_plugins.types import CropCall, CropOutcome, EndedBy, Fault
 
-from .options import LoopOptions
+from .options import REPLY_TOKENS, LoopOptions
 
 logger = logging.getLogger(__name__)
-
-REPLY_TOKENS = 80
-"""Allowed for the words of a reply and what the template puts around it. What is really added is counted first."""
 
 
 class TextParser:
@@ -78,7 +75,7 @@ class LongVTAgentLoop(ToolAgentLoop):
             overview=media_of(kwargs["raw_prompt"]),
             media_profile=self.profile.name,
         )
-        self.duration_s = max((ref.times_s[-1] for ref in media_of(kwargs["raw_prompt"])), default=3600.0)
+        self.label_tokens = self.profile.label_tokens(kwargs["raw_prompt"])
         self.step = Step(ended_by="no_answer")
         kwargs["tools_kwargs"] = kwargs.get("tools_kwargs") or {}
         try:
@@ -205,7 +202,7 @@ class LongVTAgentLoop(ToolAgentLoop):
         frames = self.episode.frames_left
         if self.rollout_config.get("limit_images"):
             frames = min(frames, self.rollout_config.limit_images - len(agent_data.image_data or ()))
-        return Room.share(calls, left, frames, self.profile.label_tokens(self.duration_s))
+        return Room.share(calls, left, frames, self.label_tokens)
 
     @contextmanager
     def _ours(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from longvt_plugins.errors import ProfileError
 from longvt_plugins.types import CropOutcome, MediaRef
 from longvt_plugins.video import SamplingPolicy
 
-from .media import image_items, time_label, video_item
+from .media import image_items, media_of, time_label, video_item
 
 STAMP = "longvt_profile.json"
 LONGVT = SamplingPolicy(fps=1.0, min_frames=2, max_frames=512, max_pixels=50_176, rule="index")
@@ -63,9 +64,11 @@ class MediaProfile:
             return ""
         return f" The Video path for this video is: {path}"
 
-    def label_tokens(self, duration_s: float) -> int:
-        """Tokens of the text that stands with a frame, at most."""
-        return len(time_label(duration_s)) if self.labels else 0
+    def label_tokens(self, messages: Iterable[Mapping[str, Any]]) -> int:
+        """Tokens of the text that stands with a frame of the videos in ``messages``, at most."""
+        latest_s = max((ref.times_s[-1] for ref in media_of(messages)), default=3600.0)
+        # The video ends after its last overview frame, perhaps with one digit more.
+        return len(time_label(10 * latest_s)) if self.labels else 0
 
     def check_model(self, model_type: str) -> None:
         """Raises:

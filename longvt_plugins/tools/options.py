@@ -28,8 +28,8 @@ class Room:
     @classmethod
     def share(cls, calls: int, tokens: int, frames: float = math.inf, label_tokens: int = 0) -> Room:
         """An equal part for each of ``calls`` crops that run at once."""
-        part = min(max(0.0, frames) // max(1, calls), 1 << 30)
-        return cls(max(0, tokens) // max(1, calls), int(part), label_tokens)
+        calls, any_number = max(1, calls), 1 << 30
+        return cls(max(0, tokens) // calls, int(min(max(0, frames), any_number)) // calls, label_tokens)
 
     def holds(self, frames: int, size: tuple[int, int], patch: int) -> bool:
         return frames <= self.frames and frames * (frame_tokens(size, patch) + self.label_tokens) <= self.tokens
@@ -117,7 +117,7 @@ def fit_room(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPoli
     count, step = len(plan.times_s), 2 if policy.rule == "index" else 1
     each = frame_tokens(plan.size, policy.patch) + room.label_tokens
     area = policy.patch**2
-    least_each = max(1, math.ceil(policy.min_pixels / area)) + IMAGE_MARKS + room.label_tokens
+    least_each = min(each, max(1, math.ceil(policy.min_pixels / area)) + IMAGE_MARKS + room.label_tokens)
     wanted = max(min(policy.min_frames, count), room.tokens // each)
     frames = min(count, wanted, room.frames, room.tokens // least_each) // step * step
     if frames < step:
@@ -126,10 +126,12 @@ def fit_room(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPoli
             f"{step} frames take {step * least_each} tokens at least",
             "Answer from what was seen.",
         )
-    pixels = (room.tokens // frames - IMAGE_MARKS - room.label_tokens) * area
+    pixels = policy.max_pixels
+    if frames * each > room.tokens:
+        pixels = min(pixels, (room.tokens // frames - IMAGE_MARKS - room.label_tokens) * area)
     return replace(
         policy,
         max_frames=frames,
         min_frames=min(policy.min_frames, frames),
-        max_pixels=max(policy.min_pixels, area, min(policy.max_pixels, pixels)),
+        max_pixels=max(policy.min_pixels, area, pixels),
     )
