@@ -138,3 +138,11 @@ def _video_grids(
 
 def _grids(grid_thw: ArrayLike | None) -> list[list[int]]:
     return [] if grid_thw is None else np.asarray(grid_thw).reshape(-1, 3).tolist()
+
+
+def seconds_per_grid(times_s: Sequence[float], temporal_patch: int = 2) -> float:
+    """Seconds between temporal grids of a video whose frames stand at ``times_s``: the mean spacing of its frames
+    times the frames per grid. 1 for a single frame, which has one grid."""
+    if len(times_s) < 2:
+        return 1.0
+    return temporal_patch * (times_s[-1] - times_s[0]) / (len(times_s) - 1)
