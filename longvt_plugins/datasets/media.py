@@ -134,7 +134,7 @@ def _show(item, role: str, root, options: MediaOptions, images: list, videos: li
         return [{"type": "image"}]
     info = probe(path)
     if kind == "frames":
-        ref = _frames(info, details)
+        ref = _frames(info, details, options.overview.patch)
     else:
         ref = _window(info, details, options.overview)
     # A tool shows its frames bare and lists their times after them.
@@ -158,7 +158,7 @@ def plan_picture(path: str, options: MediaOptions) -> Picture:
     return Picture(path, fit_size((height, width), options.picture_pixels, policy.patch, policy.patch**2))
 
 
-def _frames(info: VideoInfo, details: Mapping[str, Any]) -> MediaRef:
+def _frames(info: VideoInfo, details: Mapping[str, Any], patch: int) -> MediaRef:
     times_s = tuple(float(time_s) for time_s in details["times_s"])
     if times_s[-1] > info.duration_s:
         raise VideoRangeError(
@@ -166,7 +166,10 @@ def _frames(info: VideoInfo, details: Mapping[str, Any]) -> MediaRef:
             f"the video ends at {info.duration_s:.2f} s",
             "Fix the times or the file.",
         )
-    return MediaRef(path=info.path, identity=info.identity, times_s=times_s, size=tuple(details["size"]))
+    height, width = (int(side) for side in details["size"])
+    # A rollout of a model with other patches has other multiples; sizes of this model stay as they are.
+    size = fit_size((height, width), max(height * width, patch**2), patch)
+    return MediaRef(path=info.path, identity=info.identity, times_s=times_s, size=size)
 
 
 def _window(info: VideoInfo, details: Mapping[str, Any], policy: SamplingPolicy) -> MediaRef:

@@ -42,6 +42,8 @@ def problems_of(messages: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
         yield Problem("messages", f"{roles}", "no assistant turn to learn from", "Drop the row.")
     elif roles[-1] != "assistant":
         yield Problem("messages", f"{roles}", "must end with an assistant turn", "Cut what follows the last answer.")
+    if roles[0] == "assistant":
+        yield Problem("messages[0].role", "'assistant'", "nobody has asked yet", "Put the question before it.")
     calls_open = False
     for index, message in enumerate(messages):
         column, role = f"messages[{index}]", message.get("role")
