@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from longvt_plugins.datasets.media import crop_items
 from longvt_plugins.datasets.schema import Chain, write_chains
 from longvt_plugins.testing.teach import Setting, texts_of
 from longvt_plugins.testing.tiny_model import make_tiny_qwen2_5_vl
@@ -34,7 +35,6 @@ def chain_of(setting: Setting, row: dict[str, Any], rng: random.Random, name: st
         {"start_time": start_s, "end_time": end_s}, [str(Path(setting.video_root, video))], setting.crop
     )
     call = json.dumps({"name": "crop_video", "arguments": {"start_time": int(start_s), "end_time": int(end_s)}})
-    frames = {"url": video, "times_s": list(outcome.times_s), "size": list(outcome.media.size)}
     system, user = (message["content"] for message in row["prompt"])
     _, question = user.split("<video>")
     return Chain(
@@ -43,7 +43,7 @@ def chain_of(setting: Setting, row: dict[str, Any], rng: random.Random, name: st
             {"role": "system", "content": [text(system)]},
             {"role": "user", "content": [{"type": "video_url", "video_url": {"url": video}}, text(question)]},
             {"role": "assistant", "content": [text(f"<think>Look there.</think>\n<tool_call>\n{call}\n</tool_call>")]},
-            {"role": "tool", "content": [{"type": "frames", "frames": frames}, text(outcome.reply)]},
+            {"role": "tool", "content": crop_items(outcome, setting.profile)},
             {"role": "assistant", "content": [text(f"<think>I see it.</think><answer>{answer}</answer>")]},
         ],
         tools=[setting.tool_schema],

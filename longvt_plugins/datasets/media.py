@@ -1,22 +1,23 @@
 """Media of a conversation: planned from file headers, put into messages by reference, and handed out as pixels.
 
-``plan_media`` reads no pixel: it probes each file, chooses frames and sizes, and says what stands where. ``pixels``
-then fetches, frames from the clip store. How a video's frames look in messages is the media profile's matter.
+``plan_media`` reads no pixel: it probes each file, chooses frames and sizes, and says what stands where. Pixels are
+fetched later, frames from the clip store. How frames look in messages is the media profile's matter.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from longvt_plugins.errors import ConfigError, DataError, LongVTError, VideoRangeError
-from longvt_plugins.tokens import frames_time
-from longvt_plugins.types import MediaRef
+from longvt_plugins.errors import DataError, LongVTError, VideoRangeError
+from longvt_plugins.tokens.media import image_items
+from longvt_plugins.tokens.profiles import MediaProfile, profile_named
+from longvt_plugins.types import CropOutcome, MediaRef
 from longvt_plugins.video import SamplingPolicy, VideoInfo, clip_store, plan_window, probe
 from longvt_plugins.video.sampling import fit_size
 
@@ -52,29 +53,14 @@ class MediaOptions:
     """How media of SFT rows are shown.
 
     Attributes:
-        profile: ``frames-time`` (frames as images, each after its time) or ``native`` (video tokens).
+        profile: the media profile. ``native`` is taken for Qwen2.5-VL too: positions are explicit here.
         overview: sampling of whole videos; a row's own ``fps``, ``max_frames``, ``max_pixels`` go before it.
         picture_pixels: height x width of a picture at most.
     """
 
-    profile: str = frames_time.NAME
+    profile: MediaProfile = field(default_factory=lambda: profile_named(None))
     overview: SamplingPolicy = field(default_factory=SamplingPolicy)
     picture_pixels: int = 1_003_520
-
-    def __post_init__(self):
-        if self.profile not in PROFILES:
-            raise ConfigError(f"profile {self.profile!r}", f"is not one of {', '.join(PROFILES)}", "Change it.")
-
-
-def _as_video(ref: MediaRef) -> list[dict[str, Any]]:
-    return [{"type": "video", "path": ref.path, "identity": ref.identity}]
-
-
-PROFILES: dict[str, Callable[[MediaRef], list[dict[str, Any]]]] = {
-    frames_time.NAME: frames_time.content_of,
-    "native": _as_video,
-}
-"""Content of a message for an overview."""
 
 
 @dataclass(frozen=True)
@@ -112,35 +98,53 @@ def plan_media(
     videos: list[MediaRef] = []
     for number, message in enumerate(messages):
         content: list[dict[str, Any]] = []
+        prompt = "".join(item.get("text", "") for item in message["content"])
+        sentences = ""
         for position, item in enumerate(message["content"]):
             if item["type"] == "text":
                 content.append(item)
                 continue
             try:
-                content += _show(item, message["role"], root, options, images, videos)
+                path = local_path(item[item["type"]]["url"], root)
+                content += _show(item, path, options, images, videos)
             except LongVTError as error:
                 column = f"messages[{number}].content[{position}]"
                 raise DataError(f"{column}: {error.value}", error.rule, error.remedy) from error
+            if item["type"] == "video_url":
+                sentences += options.profile.path_sentence(path, prompt)
+        content += [{"type": "text", "text": sentences}] if sentences else []
         shown.append({**message, "content": content})
     return PlannedMedia(shown, tuple(images), tuple(videos))
 
 
-def _show(item, role: str, root, options: MediaOptions, images: list, videos: list) -> list[dict[str, Any]]:
-    kind = item["type"]
-    details = item[kind]
-    path = local_path(details["url"], root)
-    if kind == "image_url":
+def crop_items(outcome: CropOutcome, profile: MediaProfile) -> list[dict[str, Any]]:
+    """The reply of a tool as items of a chain, in the order and words in which ``profile`` showed it."""
+    content = profile.crop_content(outcome)
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    frames = {"url": outcome.media.path, "times_s": list(outcome.media.times_s), "size": list(outcome.media.size)}
+    items: list[dict[str, Any]] = []
+    for item, after in zip(content, [*content[1:], {"type": None}], strict=True):
+        if item["type"] == "text" and after["type"] != "image":
+            items.append(item)
+        elif item["type"] == "image" and {"type": "frames", "frames": frames} not in items:
+            items.append({"type": "frames", "frames": frames})
+    return items
+
+
+def _show(item, path: str, options: MediaOptions, images: list, videos: list) -> list[dict[str, Any]]:
+    details = item[item["type"]]
+    if item["type"] == "image_url":
         images.append(plan_picture(path, options))
         return [{"type": "image"}]
     info = probe(path)
-    if kind == "frames":
+    if item["type"] == "frames":
         ref = _frames(info, details, options.overview.patch)
-    else:
-        ref = _window(info, details, options.overview)
-    # A tool shows its frames bare and lists their times after them.
-    content = PROFILES[options.profile](ref) if role != "tool" else [{"type": "image"}] * len(ref.times_s)
-    (videos if content[-1]["type"] == "video" else images).append(ref)
-    return content
+        images.append(ref)
+        return image_items(ref, options.profile.labels)
+    ref = _window(info, details, options.overview)
+    (videos if options.profile.video_tokens else images).append(ref)
+    return options.profile.overview_content(ref)
 
 
 def plan_picture(path: str, options: MediaOptions) -> Picture:

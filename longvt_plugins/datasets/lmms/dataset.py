@@ -36,12 +36,13 @@ class LongVTIterableDataset(BaseIterableDataset):
         """Load the processor and map the files.
 
         Raises:
-            ConfigError: options that cannot work.
+            ConfigError: options that cannot work, or a checkpoint of another family or media profile.
             DataError: a file that is not whole parquet with rows.
         """
         self.processor = self._build_processor()
         self.processor.build()
         self.options = SFTOptions.of(self.config, self.processor.patch)
+        self.processor.use_profile(self.options.media.profile)
         self._build_from_config()
         self._resume: dict[str, Any] | None = None
         self._stream: SampleStream | None = None

@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from longvt_plugins.datasets.media import MediaOptions
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.tokens import frames_time
+from longvt_plugins.tokens.profiles import MediaProfile, profile_named
 from longvt_plugins.video import SamplingPolicy
 
 KEYS = ("profile", "picture_pixels", "overview", "tools", "max_bad_rows", "bad_rows")
@@ -38,7 +38,7 @@ class SFTOptions:
             patch: what sides must be multiples of for this checkpoint.
 
         Raises:
-            ConfigError: an unknown key or a value that cannot work.
+            ConfigError: an unknown key or a value that cannot work, an unknown profile among them.
         """
         given = dict((dataset_config.extra_kwargs or {}).get("longvt") or {})
         unknown = sorted(given.keys() - set(KEYS))
@@ -47,10 +47,11 @@ class SFTOptions:
         share = given.get("max_bad_rows", 0.01)
         if not (isinstance(share, int | float) and 0 <= share <= 1):
             raise ConfigError(f"max_bad_rows={share!r}", "must be a share between 0 and 1", "Change it.")
+        profile = profile_named(given.get("profile"))
         return cls(
             media=MediaOptions(
-                profile=given.get("profile", frames_time.NAME),
-                overview=_overview(dataset_config, dict(given.get("overview") or {}), patch),
+                profile=profile,
+                overview=_overview(dataset_config, profile, dict(given.get("overview") or {}), patch),
                 picture_pixels=given.get("picture_pixels", MediaOptions.picture_pixels),
             ),
             tools=read_tool_schemas(given["tools"]) if given.get("tools") else [],
@@ -59,7 +60,7 @@ class SFTOptions:
         )
 
 
-def _overview(dataset_config, given: dict[str, Any], patch: int) -> SamplingPolicy:
+def _overview(dataset_config, profile: MediaProfile, given: dict[str, Any], patch: int) -> SamplingPolicy:
     unknown = sorted(given.keys() - set(SamplingPolicy.__dataclass_fields__))
     if unknown:
         known = ", ".join(SamplingPolicy.__dataclass_fields__)
@@ -77,7 +78,7 @@ def _overview(dataset_config, given: dict[str, Any], patch: int) -> SamplingPoli
     given.setdefault("max_pixels", dataset_config.video_max_pixels)
     given.setdefault("min_pixels", min(dataset_config.video_min_pixels, given["max_pixels"]))
     given.setdefault("min_frames", min(2, given["max_frames"]))
-    return SamplingPolicy(**given)
+    return replace(profile.overview, **given)
 
 
 def read_tool_schemas(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

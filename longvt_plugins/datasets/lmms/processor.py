@@ -7,6 +7,7 @@ from ``tokens.positions``, and frames arrive at the size they were planned with:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,9 @@ from longvt_plugins import tokens
 from longvt_plugins.datasets.media import PlannedMedia
 from longvt_plugins.errors import ConfigError, DataError
 from longvt_plugins.tokens.labels import split_turns, token_labels
+from longvt_plugins.tokens.media import TICKS_PER_S
 from longvt_plugins.tokens.positions import PositionSpec, position_ids, seconds_per_grid
+from longvt_plugins.tokens.profiles import MediaProfile, check_stamp, stamp
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import clip_store
 
@@ -34,6 +37,7 @@ class LongVTProcessor:
     """Mixed in before lmms-engine's processor of a family, which loads the checkpoint's Hugging Face processor."""
 
     family: str
+    profile: MediaProfile
 
     def build(self) -> None:
         """Load processor, template and position rule.
@@ -57,9 +61,20 @@ class LongVTProcessor:
         """Sides of what is shown are multiples of it, in pixels."""
         return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
 
+    def use_profile(self, profile: MediaProfile) -> None:
+        """Name the media profile that is taught.
+
+        Raises:
+            ProfileError: the checkpoint to start from was made with another.
+        """
+        if os.path.isdir(self.config.processor_name):
+            check_stamp(self.config.processor_name, profile.name)
+        self.profile = profile
+
     def save_pretrained(self, save_directory: str) -> None:
-        """With the template that was trained with, so that a checkpoint is served as it was taught."""
+        """With template and media profile that were trained with: a checkpoint is served as it was taught."""
         self.processor.save_pretrained(save_directory)
+        stamp(save_directory, self.profile.name)
 
     def process_chain(self, media: PlannedMedia, tools: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """One sample.
@@ -150,7 +165,8 @@ class LongVTQwen3VLProcessor(LongVTProcessor, Qwen3_VLDataProcessor):
         """Each pair of frames after its mean time, as Qwen3-VL's own processor writes it."""
         pair = self.processor.video_processor.temporal_patch_size
         for (frames, height, width), ref in zip([] if grids is None else grids.tolist(), videos, strict=True):
-            times_s = [*ref.times_s, *ref.times_s[-1:] * (-len(ref.times_s) % pair)]
+            times_s = [round(time_s * TICKS_PER_S) / TICKS_PER_S for time_s in ref.times_s]
+            times_s += times_s[-1:] * (-len(times_s) % pair)
             tokens_each = height * width // self.spec.merge_size**2
             yield "".join(
                 f"<{(times_s[pair * i] + times_s[pair * i + pair - 1]) / 2:.1f} seconds>"

@@ -185,7 +185,7 @@ def test_a_file_without_rows_is_named(media, tmp_path):
     [
         ({"datasets": [{"path": "x.json", "data_type": "json"}]}, {}, "data_type 'json'"),
         ({}, {"profil": "native"}, "known are profile"),
-        ({}, {"profile": "films"}, "is not one of frames-time, native"),
+        ({}, {"profile": "films"}, "known are frames-time, longvt-compat, native"),
         ({}, {"overview": {"framerate": 1}}, "overview keys"),
         ({}, {"overview": {"patch": 30}}, "this checkpoint needs 28"),
         ({}, {"max_bad_rows": 7}, "share between 0 and 1"),

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from longvt_plugins.datasets.lmms.options import read_tool_schemas
+from longvt_plugins.datasets.media import crop_items
 from longvt_plugins.datasets.schema import Chain, write_chains
 from longvt_plugins.testing.scripted_llm import ScriptedClient, roll_out
+from longvt_plugins.tokens.profiles import profile_named
 from longvt_plugins.types import Transcript
 
 CALLS = [(3, 5), (9, 10)]
@@ -43,9 +45,7 @@ def chain_of(row: dict, transcript: Transcript, tools: list[dict]) -> Chain:
         if turn.role == "assistant":
             messages.append({"role": "assistant", "content": [text(turn.text)]})
             continue
-        outcome = next(outcomes).outcome
-        frames = {"url": outcome.media.path, "times_s": list(outcome.times_s), "size": list(outcome.media.size)}
-        messages.append({"role": "tool", "content": [{"type": "frames", "frames": frames}, text(outcome.reply)]})
+        messages.append({"role": "tool", "content": crop_items(next(outcomes).outcome, profile_named(None))})
     return Chain(id="rolled", messages=messages, tools=tools)
 
 
