@@ -13,10 +13,11 @@ from longvt_plugins.errors import DataError, LongVTError
 from longvt_plugins.video import probe
 
 from .chains import without_nulls
-from .media import END_TOLERANCE_S, MediaOptions, plan_picture
+from .media import END_TOLERANCE_S, PICTURE_PIXELS, plan_picture
 from .paths import local_path
 from .problems import CONTROL, Problem
 
+AGENT = "longvt_agent"
 ROLES = ("system", "user", "assistant")
 MARKS = {"<video>": "videos", "<image>": "images"}
 
@@ -48,6 +49,31 @@ def extra_info(row: Mapping[str, Any]) -> dict[str, Any]:
         info["segments"] = [list(segment)] if len(segment) else []
     info.pop("tools_kwargs", None)
     return info
+
+
+def read_row(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A row in one shape: the same keys for every row of every file, paths as text, nothing null inside.
+
+    Args:
+        number: of the row; its ``index`` where it has none of its own. Kept as ``longvt_row``.
+
+    Raises:
+        DataError: a medium without a path.
+    """
+    info = extra_info(row)
+    info.setdefault("index", number)
+    return {
+        **row,
+        "agent_name": row.get("agent_name") or AGENT,
+        "data_source": row.get("data_source"),
+        "prompt": [{"role": m["role"], "content": m["content"]} for m in row["prompt"]],
+        "videos": media_urls(row, "videos"),
+        "images": media_urls(row, "images"),
+        "ability": row.get("ability"),
+        "reward_model": without_nulls(row.get("reward_model") or {}),
+        "extra_info": info,
+        "longvt_row": number,
+    }
 
 
 def problems_of_rl(row: Mapping[str, Any], root: str = "", files: bool = True) -> Iterator[Problem]:
@@ -123,7 +149,7 @@ def _media_problems(row, column: str, root: str, files: bool, segments: list) ->
             if not files:
                 continue
             if column == "images":
-                plan_picture(path, MediaOptions())
+                plan_picture(path, 28, (0, PICTURE_PIXELS))
                 continue
             duration_s = probe(path).duration_s
         except LongVTError as error:

@@ -119,7 +119,7 @@ def test_frames_stand_after_their_true_times(media, family):
 def test_pixels_are_the_clip_stores_and_what_the_plain_processor_makes_of_them(media, family):
     """do_resize is off here and on in a rollout: planned sizes are sizes that the processor keeps."""
     built = media.build(family, profile="frames-time")
-    plan = plan_media(read_messages(built._files[0][0]), media.folder, built.options.media)
+    plan = plan_media(read_messages(built.rows[0]), media.folder, built.options.media)
     pictures = [Image.fromarray(frame) for ref in plan.images for frame in clip_store.get(ref)]
     plain = built.processor.processor.image_processor(images=pictures, return_tensors="pt")
     sample = built.sample(0)
@@ -130,7 +130,7 @@ def test_pixels_are_the_clip_stores_and_what_the_plain_processor_makes_of_them(m
 def test_tokens_are_those_of_rendering_at_once(built, media):
     """``tokens.render`` is what loops and servers equal; here for a conversation without odd white space."""
     row = next(i for i, chain in enumerate(media.chains) if chain.id == "two videos")
-    plan = plan_media(read_messages(built._files[0][row]), media.folder, built.options.media)
+    plan = plan_media(read_messages(built.rows[row]), media.folder, built.options.media)
     processor, sample = built.processor.processor, built.sample(row)
     ids, features = render(processor, plan.messages)
     assert ids == [*sample["input_ids"].tolist(), *processor.tokenizer.encode("\n", add_special_tokens=False)]
