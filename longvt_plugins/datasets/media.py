@@ -108,7 +108,7 @@ def plan_media(
                 continue
             try:
                 path = local_path(item[item["type"]]["url"], root)
-                content += _show(item, path, options, images, videos)
+                content += _show(item, message["role"], path, options, images, videos)
             except LongVTError as error:
                 column = f"messages[{number}].content[{position}]"
                 raise DataError(f"{column}: {error.value}", error.rule, error.remedy) from error
@@ -134,7 +134,7 @@ def crop_items(outcome: CropOutcome, profile: MediaProfile) -> list[dict[str, An
     return items
 
 
-def _show(item, path: str, options: MediaOptions, images: list, videos: list) -> list[dict[str, Any]]:
+def _show(item, role: str, path: str, options: MediaOptions, images: list, videos: list) -> list[dict[str, Any]]:
     details = item[item["type"]]
     if item["type"] == "image_url":
         images.append(plan_picture(path, options.overview.patch, options.picture_pixels))
@@ -142,9 +142,11 @@ def _show(item, path: str, options: MediaOptions, images: list, videos: list) ->
     info = probe(path)
     if item["type"] == "frames":
         ref = _frames(info, details, options.overview.patch)
-        images.append(ref)
-        return image_items(ref, options.profile.labels)
-    ref = _window(info, details, options.overview)
+        if role == "tool":
+            images.append(ref)
+            return image_items(ref, options.profile.labels)
+    else:
+        ref = _window(info, details, options.overview)
     (videos if options.profile.video_tokens else images).append(ref)
     return options.profile.overview_content(ref)
 
