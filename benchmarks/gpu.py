@@ -68,7 +68,7 @@ class Experiment:
         with log.open("wb") as output:
             command = self._command("kill", run_folder)
             run = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-        while (at := self._reached_the_end(run_folder)) is None:
+        while (at := self._ripe(run_folder)) is None:
             if run.poll() is not None:
                 sys.exit(f"the run ended by itself:\n{explain(log)}")
             time.sleep(0.02)
@@ -76,7 +76,7 @@ class Experiment:
         shutil.copytree(run_folder / "trajectories", fresh(self.folder / "killed_trajectories"), dirs_exist_ok=True)
         self._note("kill", started, killed_in=at, processes=killed, saved=saved(run_folder))
 
-    def _reached_the_end(self, run_folder: Path) -> tuple[int, str] | None:
+    def _ripe(self, run_folder: Path) -> tuple[int, str] | None:
         at = progress.read(run_folder / progress.FILE_NAME) or {"step": 0, "phase": ""}
         reached = at["step"] >= self.steps * 7 // 10 and at["phase"] == KILL_PHASE
         return (at["step"], at["phase"]) if reached else None

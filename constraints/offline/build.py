@@ -29,7 +29,7 @@ X86_CODE = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9, "dic
 BLOCK = 1 << 27
 
 
-def main(argv: list[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], usage="build.py OUT [options] [-- PIP_OPTIONS]"
     )
@@ -43,8 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sm", type=int, help="keep kernels of one GPU generation: 90 for H100 and H200")
     parser.add_argument("--part-mib", type=float, default=1024, help="largest part")
     parser.add_argument("--work", type=Path, help="keep wheels and tree here; wheels there are used again")
-    parser.add_argument("pip_options", nargs="*", help="after --: for pip download, such as --index-url URL")
-    args = parser.parse_args(argv)
+    # What stands after -- is for `pip download`, such as --index-url URL. argparse would want it beside OUT.
+    argv = sys.argv[1:]
+    own = argv.index("--") if "--" in argv else len(argv)
+    args = parser.parse_args(argv[:own])
+    args.pip_options = argv[own + 1 :]
 
     less = plan.read_slim(args.slim_list, args.sm) if args.slim else plan.Slim()
     packages = plan.decide(plan.read_lock(args.lock), plan.read_host(args.host), less.packages)

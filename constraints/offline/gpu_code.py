@@ -12,15 +12,14 @@ size and offsets stay, so the file stays valid, and zeros compress to nothing. L
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAGIC = struct.pack("<IHH", 0xBA55ED50, 1, 16)
 PTX, MACHINE = 1, 2
 ARCHITECTURE_AT, LEAST_ENTRY = 28, 48
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     kind: int
     architecture: int
     start: int

@@ -60,8 +60,7 @@ if torch.cuda.is_available():
     try:
         square = torch.ones(64, 64, device="cuda", dtype=torch.bfloat16)
         assert (square @ square).float().mean().item() == 64, "a product of ones is wrong"
-        from vllm.model_executor.layers.activation import SiluAndMul
-        from vllm import _custom_ops
+        import vllm._custom_ops
         half = torch.empty(64, 32, device="cuda", dtype=torch.bfloat16)
         torch.ops._C.silu_and_mul(half, square)
         assert abs(half.float().mean().item() - 0.731) < 0.01, "silu_and_mul of vLLM is wrong"
