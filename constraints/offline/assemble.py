@@ -26,7 +26,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STAMP = ".longvt-offline"
-"""Written last: the manifest of a whole environment. `longvt doctor` and constraints/install.sh read it."""
+"""The manifest of a whole environment. `longvt doctor` and constraints/install.sh read it."""
+UNFINISHED = STAMP + ".unfinished"
+"""Its name until everything is there."""
 BLOCK = 1 << 20
 
 
@@ -46,7 +48,7 @@ def main() -> None:
         print(f"[assemble {time.monotonic() - started:4.0f} s] {text}", flush=True)
 
     try:
-        manifest = json.loads((args.folder / "manifest.json").read_text())
+        manifest = read_manifest(args.folder)
         check_host(manifest, say)
         stamp = args.venv / STAMP
         if stamp.exists() and json.loads(stamp.read_text())["parts"] == manifest["parts"]:
@@ -59,15 +61,22 @@ def main() -> None:
             say("compiling")
             compile_all(args.venv)
             check_versions(args.venv, manifest)
-            stamp.write_text(json.dumps(manifest))
+            (args.venv / UNFINISHED).rename(stamp)
         if args.project:
             say(f"installing {args.project}, editable")
             install_project(args.venv, args.project)
-    except FileNotFoundError as error:
-        sys.exit(f"assemble: {error.filename} is missing. Copy every file of every part into {args.folder}.")
     except Refused as error:
         sys.exit(f"assemble: {error}")
     say(f"done. Next: {args.venv}/bin/longvt doctor --gpu")
+
+
+def read_manifest(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        raise Refused(
+            f"{folder}/manifest.json cannot be read ({error}). Copy every file of every part there."
+        ) from None
 
 
 def check_host(manifest: dict, say) -> None:
@@ -119,15 +128,20 @@ def check_parts(folder: Path, parts: list[dict]) -> None:
 
 
 def unpack(folder: Path, manifest: dict, target: Path) -> None:
-    if target.exists() and any(target.iterdir()) and not (target / "pyvenv.cfg").exists():
-        raise Refused(f"{target} is there and is no virtual environment. Name another folder.")
-    shutil.rmtree(target, ignore_errors=True)
+    if target.exists() and any(target.iterdir()):
+        if not (target / STAMP).exists() and not (target / UNFINISHED).exists():
+            raise Refused(f"{target} is there and was not made by this script. Name another folder, or remove it.")
+        shutil.rmtree(target)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / UNFINISHED).write_text(json.dumps(manifest))
     links_host = any(told["from"].startswith("host") for told in manifest["packages"].values())
     venv.create(target, with_pip=not links_host, symlinks=True)
     packages = site_packages(target)
     archive = _Joined(folder / part["name"] for part in manifest["parts"])
     with lzma.open(archive) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
-        tar.extractall(packages, filter="data")
+        # Absent before Python 3.11.4.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(packages)
     for script in (packages / "bin").glob("*"):
         text = script.read_bytes()
         if text.startswith(b"#!python\n"):

@@ -127,7 +127,7 @@ def _flip(path: Path) -> None:
         (lambda folder: _flip(folder / "site.tar.xz.2"), "part 2 of 3 (site.tar.xz.2) is damaged"),
         (lambda folder: (folder / "site.tar.xz.3").unlink(), "part 3 of 3 (site.tar.xz.3) is missing"),
         (lambda folder: os.truncate(folder / "site.tar.xz.1", 100), "part 1 of 3 (site.tar.xz.1) has 100 bytes"),
-        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json cannot be read"),
     ],
 )
 def test_a_damaged_bundle_is_refused_and_nothing_is_unpacked(bundle, tmp_path, damage, told):
@@ -155,11 +155,19 @@ def test_a_host_that_does_not_fit_is_refused(bundle, tmp_path, change, told):
     assert done.returncode == 1 and told in done.stderr
 
 
-def test_a_folder_that_is_no_environment_is_not_overwritten(bundle, tmp_path):
-    (tmp_path / "mine.txt").write_text("precious")
+def test_only_what_it_made_itself_is_replaced(bundle, tmp_path):
+    (tmp_path / "pyvenv.cfg").write_text("an environment of mine")
     done = run("assemble.py", bundle, tmp_path)
-    assert done.returncode == 1 and "is no virtual environment" in done.stderr
-    assert (tmp_path / "mine.txt").read_text() == "precious"
+    assert done.returncode == 1 and "was not made by this script" in done.stderr
+    assert (tmp_path / "pyvenv.cfg").read_text() == "an environment of mine"
+
+
+def test_an_assembly_that_was_cut_off_is_done_again(bundle, tmp_path):
+    (tmp_path / ".longvt-offline.unfinished").write_text("{}")
+    (tmp_path / "half.txt").write_text("")
+    done = run("assemble.py", bundle, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bin" / "beta").exists() and not (tmp_path / "half.txt").exists()
 
 
 @pytest.mark.parametrize(
