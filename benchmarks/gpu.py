@@ -1,6 +1,6 @@
 """GRPO on one GPU: the demo for 20 steps, killed and resumed, and against the path that crop_video replaces.
 
-    python benchmarks/gpu.py FOLDER prepare plugin mcp kill resume report [--steps 20]
+    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume report [--steps 20]
 
 Phases run in the order given; each but ``report`` starts training once and ends within nine minutes, so that they fit
 hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight sync uses one socket path per host.
@@ -10,7 +10,7 @@ hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight syn
 * mcp       the same with ``mcp_crop_tool``: each crop through an MCP server on stdio, frames as PNG
 * kill      the same as plugin, ended with SIGKILL, all processes at once, after seven tenths of the steps
 * resume    what ``kill`` left, from its checkpoint to the end
-* report    ``results/gpu.md`` from what the phases left in FOLDER (``gpu_report.py``)
+* report    ``results/gpu.md`` from what the phases left (``gpu_report.py``)
 """
 
 from __future__ import annotations
