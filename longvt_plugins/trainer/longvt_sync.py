@@ -4,12 +4,15 @@
 2. Every trajectory is written (``trajectory_log``), with its advantage, and counted into verl's logger.
 3. The phase of the run is written (``progress``), so that a stalled run can be seen and ended.
 
+What cannot work is refused before anything starts (``preflight``); every checkpoint is stamped with its media profile.
+
 Recipe options, under ``trainer.longvt``: ``folder`` (default ``trainer.default_local_dir``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +23,13 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.tokens.profiles import stamp
 from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
 
 from . import trajectory_log
 from .inclusion import included
+from .metrics import metrics as metrics_of
+from .preflight import preflight
 from .progress import Progress
 
 RECORD_FIELDS = ["uid", "prompts", "responses", "response_mask", "rollout_log_probs", "extra_fields"]
@@ -44,7 +50,9 @@ class LongVTTrainer(PPOTrainerSync):
         self.folder = options.pop("folder", None) or config.trainer.default_local_dir
         if options:
             raise ConfigError(f"trainer.longvt keys {list(options)}", "the only known key is folder", "Remove them.")
+        self.profile = preflight(config, self.folder)
         self.progress = Progress(self.folder)
+        stamp(self.folder, self.profile.name)
         self._included: dict[str, bool] = {}
         self.global_steps = self.total_training_steps = 0
         super().__init__(config, *args, **kwargs)
@@ -82,6 +90,11 @@ class LongVTTrainer(PPOTrainerSync):
     def _save_checkpoint(self) -> None:
         self._at("checkpoint")
         super()._save_checkpoint()
+        folder = Path(self.config.trainer.default_local_dir, f"global_step_{self.global_steps}")
+        # verl's merger writes the model beside these shards, and takes other files along.
+        for checkpoint in (folder, folder / "actor" / "huggingface"):
+            if checkpoint.is_dir():
+                stamp(checkpoint, self.profile.name)
 
     def on_step_end(self) -> None:
         self._at("weight sync")
@@ -124,13 +137,13 @@ class LongVTTrainer(PPOTrainerSync):
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
         records = self._records(batch, "train")
         trajectory_log.write(f"{self.folder}/trajectories", "train", self.global_steps, records)
-        metrics.update(trajectory_log.metrics(records))
+        metrics.update(metrics_of(records))
 
     def _validate(self) -> dict[str, float]:
         self._validation: list[TrajectoryRecord] = []
         val_metrics = super()._validate()
         trajectory_log.write(f"{self.folder}/trajectories", "val", self.global_steps, self._validation)
-        ours = trajectory_log.metrics(self._validation)
+        ours = metrics_of(self._validation)
         return val_metrics | {f"val-{name}": value for name, value in ours.items()}
 
     def _write_validation(self, batch) -> None:
