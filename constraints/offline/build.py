@@ -49,6 +49,8 @@ def main() -> None:
     args = parser.parse_args(argv[:own])
     args.pip_options = argv[own + 1 :]
 
+    if args.out.exists() and any(not path.match("part[0-9]*") for path in args.out.iterdir()):
+        raise SystemExit(f"build: {args.out} holds more than an earlier bundle. Name another folder.")
     less = plan.read_slim(args.slim_list, args.sm) if args.slim else plan.Slim()
     packages = plan.decide(plan.read_lock(args.lock), plan.read_host(args.host), less.packages)
     with tempfile.TemporaryDirectory() as scratch:
@@ -89,18 +91,8 @@ def fetch(pins: list[str], wheels: Path, args: argparse.Namespace) -> None:
 def unpack(pins: list[str], wheels: Path, tree: Path, args: argparse.Namespace) -> None:
     """Lay the wheels out as site-packages, scripts under ``bin`` with the line ``#!python``."""
     shutil.rmtree(tree, ignore_errors=True)
-    pip(
-        "install",
-        "--no-deps",
-        "--no-compile",
-        "--no-index",
-        "--find-links",
-        wheels,
-        "--target",
-        tree,
-        *target(args),
-        *pins,
-    )
+    options = ["--no-deps", "--no-compile", "--no-index", "--find-links", wheels, "--target", tree]
+    pip("install", *options, *target(args), *pins)
     for script in (tree / "bin").glob("*"):
         text = script.read_bytes()
         if text.startswith(b"#!"):
@@ -122,8 +114,10 @@ def pip(*arguments: object) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *map(str, arguments)]
     # Constraints of this machine say nothing about the host.
     if subprocess.run(command, env=os.environ | {"PIP_CONSTRAINT": os.devnull}).returncode:
-        raise SystemExit(f"build: pip {arguments[0]} failed; its reason stands above. A package that exists as source "
-                         "alone belongs into SOURCE_ONLY in build.py.")  # fmt: skip
+        raise SystemExit(
+            f"build: pip {arguments[0]} failed; its reason stands above. A package that exists as source alone belongs "
+            "into SOURCE_ONLY in build.py."
+        )
 
 
 def slim(tree: Path, less: plan.Slim) -> None:

@@ -56,8 +56,8 @@ found |= {"torch": torch.__version__, "torch_cuda": torch.version.cuda}
 if torch.cuda.is_available():
     major, minor = torch.cuda.get_device_capability()
     found["capability"] = 10 * major + minor
-    found["free_bytes"], found["total_bytes"] = torch.cuda.mem_get_info()
     try:
+        found["free_bytes"], found["total_bytes"] = torch.cuda.mem_get_info()
         square = torch.ones(64, 64, device="cuda", dtype=torch.bfloat16)
         assert (square @ square).float().mean().item() == 64, "a product of ones is wrong"
         import vllm._custom_ops
@@ -110,11 +110,11 @@ def problem(gpu: Gpu, required: bool) -> str | None:
             f"this environment kept kernels for compute capability {gpu.kept_kernels / 10}, the GPU has "
             f"{gpu.capability / 10}. Build its bundle with --sm {gpu.capability}, or without --sm"
         )
-    if gpu.kernel_fault:
-        return f"a kernel did not run: {gpu.kernel_fault}"
-    if gpu.free_bytes < NEEDS_BYTES:
+    if gpu.total_bytes and gpu.free_bytes < NEEDS_BYTES:
         free, total = (size / (1 << 30) for size in (gpu.free_bytes, gpu.total_bytes))
         return (
             f"{free:.1f} of {total:.1f} GiB are free, the demo needs {NEEDS_BYTES >> 30}. nvidia-smi says who has them"
         )
+    if gpu.kernel_fault:
+        return f"a kernel did not run: {gpu.kernel_fault}"
     return None

@@ -37,6 +37,8 @@ def test_none_is_a_problem_only_where_one_is_required():
         ({"capability": 80, "kept_kernels": 90}, "--sm 80"),
         ({"kernel_fault": "AcceleratorError: no kernel image is available"}, "no kernel image"),
         ({"free_bytes": 3 << 30}, "3.0 of 79.0 GiB are free"),
+        ({"free_bytes": 1 << 20, "kernel_fault": "OutOfMemoryError"}, "0.0 of 79.0 GiB are free"),
+        ({"free_bytes": 0, "total_bytes": 0, "kernel_fault": "AcceleratorError: out of memory"}, "out of memory"),
     ],
 )
 def test_each_fault_is_told_with_what_was_found(found, told):

@@ -155,6 +155,13 @@ def test_a_host_that_does_not_fit_is_refused(bundle, tmp_path, change, told):
     assert done.returncode == 1 and told in done.stderr
 
 
+def test_a_folder_with_other_files_is_not_built_into(sources, tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    done = build(sources, tmp_path)
+    assert done.returncode == 1 and "holds more than an earlier bundle" in done.stderr
+    assert (tmp_path / "mine.txt").exists()
+
+
 def test_only_what_it_made_itself_is_replaced(bundle, tmp_path):
     (tmp_path / "pyvenv.cfg").write_text("an environment of mine")
     done = run("assemble.py", bundle, tmp_path)
