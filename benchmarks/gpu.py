@@ -107,8 +107,8 @@ class Experiment:
         return [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "longvt_demo", *common, *overrides]
 
     def _note(self, phase: str, started: float, **facts: object) -> None:
-        note = {"command": shlex.join(sys.argv), "started": started, "seconds": time.time() - started, **facts}
-        (self.folder / f"{phase}.json").write_text(json.dumps(note))
+        note = {"machine": gpu_report.machine(), "command": shlex.join(sys.argv), "seconds": time.time() - started}
+        (self.folder / f"{phase}.json").write_text(json.dumps(note | facts))
 
 
 def fresh(folder: Path) -> Path:

@@ -32,13 +32,14 @@ PACKAGES = (
     "qwen-vl-utils",
 )
 RUNS = {"plugin": "crop_video", "resume": "crop_video, resumed", "mcp": "MCP and PNG"}
+PHASES = ("plugin", "mcp", "kill", "resume")
 OURS = "longvt/time/"
 PROBABILITIES = ("rollout_probs_diff_mean", "rollout_probs_diff_max", "rollout_actor_probs_pearson_corr")
 
 
 def write(folder: Path, target: Path, steps: int) -> None:
     runs = {run: read_metrics(folder / f"{run}.metrics.jsonl") for run in RUNS if (folder / f"{run}.json").exists()}
-    sections = [head(folder, runs), step_times(runs), crops(folder), probabilities(runs), resumed(folder, steps)]
+    sections = [head(folder), step_times(runs), crops(folder), probabilities(runs), resumed(folder, steps)]
     target.write_text("\n\n".join(section for section in sections if section) + "\n")
     print(target.read_text())
 
@@ -54,29 +55,26 @@ def read_note(folder: Path, phase: str) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def head(folder: Path, runs: dict) -> str:
+def machine() -> str:
+    """Date, hardware and versions, as they stand when a phase ends."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         gpu = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip().splitlines()[0]
     except (FileNotFoundError, subprocess.CalledProcessError):
         gpu = "no GPU"
-    notes = {run: read_note(folder, run) for run in ("plugin", "mcp", "kill", "resume")}
-    lines = [
-        "# GRPO on one GPU",
-        "",
-        f"{datetime.date.today()}. {gpu}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {installed(name)}" for name in PACKAGES)
-        + ".",
-        "",
-        *(f"    python {note['command']}" for note in notes.values() if note),
-        "",
-        "| phase | wall time, s | exit | checkpoints |",
-        "| --- | --- | --- | --- |",
-    ]
-    for run, note in notes.items():
-        if note:
-            ended = note.get("exit_code", f"SIGKILL to {note.get('processes')} processes in {note.get('killed_in')}")
-            lines.append(f"| {run} | {note['seconds']:.0f} | {ended} | {', '.join(note['saved']) or 'none'} |")
+    versions = ", ".join(f"{name} {installed(name)}" for name in PACKAGES)
+    python = platform.python_version()
+    return f"{datetime.date.today()}. {gpu}, {os.cpu_count()} CPU cores, Python {python}, {versions}."
+
+
+def head(folder: Path) -> str:
+    notes = {phase: note for phase in PHASES if (note := read_note(folder, phase))}
+    lines = ["# GRPO on one GPU", "", *dict.fromkeys(note["machine"] for note in notes.values()), ""]
+    lines += dict.fromkeys(f"    python {note['command']}" for note in notes.values())
+    lines += ["", "| phase | wall time, s | exit | checkpoints |", "| --- | --- | --- | --- |"]
+    for phase, note in notes.items():
+        ended = note.get("exit_code", f"SIGKILL to {note.get('processes')} processes in {note.get('killed_in')}")
+        lines.append(f"| {phase} | {note['seconds']:.0f} | {ended} | {', '.join(note['saved']) or 'none'} |")
     return "\n".join(lines)
 
 

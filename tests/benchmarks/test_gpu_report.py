@@ -39,7 +39,7 @@ def lay_metrics(folder: Path, phase: str, steps, **seconds: float) -> None:
     data = {f"timing_s/{name}": value for name, value in seconds.items()} | {"longvt/time/loop": 0.1}
     lines = [{"step": 0, "data": {"val-core/x": 1.0}}, *({"step": step, "data": data} for step in steps)]
     (folder / f"{phase}.metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    note = {"command": "gpu.py", "seconds": 60.0, "saved": ["global_step_3"], "exit_code": 0}
+    note = {"machine": "An H100.", "command": "gpu.py", "seconds": 60.0, "saved": ["global_step_3"], "exit_code": 0}
     (folder / f"{phase}.json").write_text(json.dumps(note))
 
 
@@ -67,6 +67,7 @@ def report(monkeypatch, tmp_path):
 
 def test_a_run_that_goes_on_as_if_nothing_had_been(report):
     text = report(ORDER)
+    assert text.count("An H100.") == text.count("    python gpu.py") == 1
     assert text.count(HELD) == 6 and BROKEN not in text
     assert "goes on with step 4; the last checkpoint is of step 3" in text
     assert "step 1.40, rollouts 2.00" in text and "5.0 (median crop)" in text
