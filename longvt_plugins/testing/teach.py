@@ -137,6 +137,8 @@ def teach(
     """Train the checkpoint in ``model_folder`` in place. Returns the last loss (nats per supervised token)."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
+    # So small a model gains nothing from more threads, and they wait for each other where cores are shared.
+    torch.set_num_threads(1)
     processor = AutoProcessor.from_pretrained(model_folder)
     processor.tokenizer.padding_side = "right"
     device = "cuda" if torch.cuda.is_available() else "cpu"
