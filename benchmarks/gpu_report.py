@@ -116,9 +116,10 @@ def crops(folder: Path) -> str:
     if not rows:
         return ""
     names = ["path", "trajectories", "crops", "frames a crop", "median s", "largest s"]
-    text = table("Crops", names, rows)
+    text = table("Crops", names, rows) + "\n\nWall time of a call, its wait for a turn included. "
+    text += "The clip store serves a crop that another rollout has made."
     if len(medians) == 2:
-        text += f"\n\nMCP and PNG over crop_video: {medians['mcp'] / medians['plugin']:.1f} (median crop)."
+        text += f" MCP and PNG over crop_video: {medians['mcp'] / medians['plugin']:.1f} (median crop)."
     return text
 
 
