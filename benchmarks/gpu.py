@@ -10,6 +10,8 @@ hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight syn
 * mcp       the same with ``mcp_crop_tool``: each crop through an MCP server on stdio, frames as PNG
 * kill      the same as plugin, ended with SIGKILL, all processes at once, after seven tenths of the steps
 * resume    what ``kill`` left, from its checkpoint to the end
+* verify    ``longvt verify`` for every media profile in bf16 and fp32, on the checkpoint before and after training
+            (``plugin``), and on a random Qwen3-VL
 * report    ``results/gpu.md`` from what the phases left (``gpu_report.py``)
 """
 
@@ -25,6 +27,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +42,13 @@ BENCHMARKS = ROOT / "benchmarks"
 TEACH = "longvt_plugins.testing.teach"
 KILL_PHASE = "policy update"
 IDLE_S = 300
+VERIFY_AT_ONCE = 6
+VERIFIED = {
+    "before": ("frames-time", "longvt-compat", "native"),
+    "after": ("frames-time",),
+    "qwen3": ("frames-time", "native"),
+}
+"""Media profiles proven on each checkpoint."""
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -83,6 +93,42 @@ class Experiment:
 
     def resume(self) -> None:
         self._train("resume", self.folder / "killed", "trainer.resume_mode=auto")
+
+    def verify(self) -> None:
+        """Several at once: each is a process with a small engine, and most of its time is start-up."""
+        started = time.time()
+        trained, qwen3 = self.folder / "trained", self.folder / "qwen3"
+        last = self.folder / "plugin" / saved(self.folder / "plugin")[-1] / "actor"
+        merge = [
+            "verl.model_merger",
+            "merge",
+            "--backend",
+            "fsdp",
+            "--local_dir",
+            str(last),
+            "--target_dir",
+            str(trained),
+        ]
+        subprocess.run([sys.executable, "-m", *merge], check=True)
+        from longvt_plugins.testing.tiny_qwen3_vl import make_tiny_qwen3_vl
+
+        make_tiny_qwen3_vl(qwen3, [TEACH, "Question 1: which number is shown?"], sharpness=4.0)
+        models = {"before": self.folder / "model", "after": trained, "qwen3": qwen3}
+        cases = [(n, p, d) for n, profiles in VERIFIED.items() for p in profiles for d in ("bfloat16", "float32")]
+        with ThreadPoolExecutor(VERIFY_AT_ONCE) as pool:
+            reports = list(pool.map(lambda case: self._verify(models[case[0]], *case), cases))
+        (self.folder / "verify.jsonl").write_text("".join(json.dumps(report) + "\n" for report in reports))
+        self._note("verify", started, exit_code=int(not all(report["ok"] for report in reports)), saved=[])
+
+    def _verify(self, model: Path, name: str, profile: str, dtype: str) -> dict:
+        command = [sys.executable, "-m", "longvt_plugins.cli.main", "verify", str(model), "--json"]
+        command += ["--profile", profile, "--dtype", dtype, "--gpu-memory", "0.08"]
+        with (self.folder / f"verify_{name}_{profile}_{dtype}.log").open("w") as log:
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        _, brace, text = done.stdout.partition('{\n  "ok"')
+        report = json.loads(brace + text) if brace else {"ok": False, "findings": []}
+        print(f"verify {name} {profile} {dtype}: {'ok' if report['ok'] else 'FAIL'}", flush=True)
+        return {"name": name, "profile": profile, "dtype": dtype, **report}
 
     def report(self) -> None:
         gpu_report.write(self.folder, BENCHMARKS / "results" / "gpu.md", self.steps)
@@ -141,7 +187,7 @@ def _reaped() -> int:
         return 0
 
 
-PHASES = ("prepare", "plugin", "mcp", "kill", "resume", "report")
+PHASES = ("prepare", "plugin", "mcp", "kill", "resume", "verify", "report")
 
 
 def main() -> None:

@@ -32,14 +32,21 @@ PACKAGES = (
     "qwen-vl-utils",
 )
 RUNS = {"plugin": "crop_video", "resume": "crop_video, resumed", "mcp": "MCP and PNG"}
-PHASES = ("plugin", "mcp", "kill", "resume")
+PHASES = ("plugin", "mcp", "kill", "resume", "verify")
 OURS = "longvt/time/"
 PROBABILITIES = ("rollout_probs_diff_mean", "rollout_probs_diff_max", "rollout_actor_probs_pearson_corr")
 
 
 def write(folder: Path, target: Path, steps: int) -> None:
     runs = {run: read_metrics(folder / f"{run}.metrics.jsonl") for run in RUNS if (folder / f"{run}.json").exists()}
-    sections = [head(folder), step_times(runs), crops(folder), probabilities(runs), resumed(folder, steps)]
+    sections = [
+        head(folder),
+        step_times(runs),
+        crops(folder),
+        probabilities(runs),
+        verified(folder),
+        resumed(folder, steps),
+    ]
     target.write_text("\n\n".join(section for section in sections if section) + "\n")
     print(target.read_text())
 
@@ -133,6 +140,23 @@ def probabilities(runs: dict[str, dict[int, dict[str, float]]]) -> str:
                 rows.append([RUNS[run], f"`{name}`", *(f"{v:.3g}" if v < 0.9 else f"{v:.6f}" for v in
                              (values[0], statistics.median(values), worst))])  # fmt: skip
     return table("Rollout against actor", ["run", "metric", "first step", "median", "worst"], rows)
+
+
+def verified(folder: Path) -> str:
+    """What ``longvt verify`` found: engine against actor, by checkpoint, media profile and dtype."""
+    path = folder / "verify.jsonl"
+    if not path.exists():
+        return ""
+    rows = []
+    for report in map(json.loads, path.read_text().splitlines()):
+        found = {finding["check"]: finding for finding in report["findings"]}
+        figures = found.get("log-probs", {}).get("figures", {})
+        failed = [name for name, finding in found.items() if not finding["ok"]] or ([] if found else ["did not run"])
+        mean, most, pearson = (figures.get(name) for name in ("mean_difference", "max_difference", "pearson"))
+        cells = [number(mean), number(most), "" if pearson is None else f"{pearson:.7f}"]
+        rows.append([report["name"], report["profile"], report["dtype"], *cells, ", ".join(failed) or "none"])
+    names = ["checkpoint", "profile", "dtype", "mean difference", "max", "Pearson", "failed checks"]
+    return table("longvt verify: probabilities of the policy's tokens, engine against actor", names, rows)
 
 
 def resumed(folder: Path, steps: int) -> str:
