@@ -59,7 +59,9 @@ class Experiment:
 
     def prepare(self) -> None:
         run = [f"longvt.run={self.folder}"]
-        for module in (["data_prep.demo_footage", f"{self.folder}/data"], [TEACH, "longvt_demo", *run]):
+        # Ten million parameters: large enough that bf16 rounds its probabilities as it does a real model's.
+        size = ["--hidden", "512", "--layers", "4", "--steps", "600"]
+        for module in (["data_prep.demo_footage", f"{self.folder}/data"], [TEACH, "longvt_demo", *run, *size]):
             subprocess.run([sys.executable, "-m", *module], cwd=ROOT, check=True)
 
     def plugin(self) -> None:

@@ -16,8 +16,8 @@ def metrics(records: Iterable[TrajectoryRecord]) -> dict[str, float]:
 
     ``reward/*`` over scored trajectories, ``calls/*`` and ``tool/{frames,tokens}`` per trajectory, ``crop/*`` over
     executed crops (``coverage``: over trajectories with a crop, share of the overview's extent that was looked
-    at again), ``ended_by/*``, ``rate/*`` and ``limits_met/*`` shares of all trajectories. ``time/loop`` is a sum: seconds
-    of the step that this package's code held the rollout workers' event loops.
+    at again), ``ended_by/*``, ``rate/*`` and ``limits_met/*`` shares of all trajectories. ``time/loop`` is a sum:
+    seconds of the step that this package's code held the rollout workers' event loops.
     """
     records = list(records)
     if not records:
