@@ -60,7 +60,7 @@ class Experiment:
     def prepare(self) -> None:
         run = [f"longvt.run={self.folder}"]
         # Ten million parameters: large enough that bf16 rounds its probabilities as it does a real model's.
-        size = ["--hidden", "512", "--layers", "4", "--steps", "600"]
+        size = ["--hidden", "512", "--layers", "4", "--steps", "600", "--rate", "7e-4"]
         for module in (["data_prep.demo_footage", f"{self.folder}/data"], [TEACH, "longvt_demo", *run, *size]):
             subprocess.run([sys.executable, "-m", *module], cwd=ROOT, check=True)
 
@@ -151,6 +151,7 @@ class Experiment:
             f"trainer.total_training_steps={self.steps}",
             f"trainer.save_freq={self.steps // 2}",
             f"trainer.test_freq={self.steps // 2}",
+            "actor_rollout_ref.actor.optim.lr=2.0e-5",
         ]
         return [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "longvt_demo", *common, *overrides]
 

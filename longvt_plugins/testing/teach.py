@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hidden", type=int, default=128, help="width of the model, a multiple of 64")
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--mixed", action="store_true", help="also parallel crops, and calls that cannot be read")
     args = parser.parse_args()
     config = compose_recipe(args.recipe, args.overrides)
@@ -204,7 +205,7 @@ def main() -> None:
     folder = Path(config.actor_rollout_ref.model.path)
     texts = texts_of(setting, args.mixed)
     make_tiny_qwen2_5_vl(folder, texts, hidden=args.hidden, layers=args.layers, seed=args.seed)
-    teach(folder, setting, args.steps, seed=args.seed, mixed=args.mixed)
+    teach(folder, setting, args.steps, rate=args.rate, seed=args.seed, mixed=args.mixed)
     stamp(folder, setting.profile.name)
 
 
