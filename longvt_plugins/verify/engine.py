@@ -7,6 +7,7 @@ which gives the engine's probability of every token, the scripted ones included.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -98,6 +99,8 @@ def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int, gpu_m
 
     from longvt_plugins import cpu
 
+    # CUDA may be in use here already, and a fork cannot use it again.
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     hardware: dict[str, Any] = (
         {"enforce_eager": True}
         if cpu.chosen()
