@@ -66,5 +66,9 @@ class ToolCallError(LongVTError, ValueError):
     """A tool call the policy wrote that cannot be executed as written."""
 
 
+class JudgeError(LongVTError, RuntimeError):
+    """A judge that gives no verdict where one was demanded, or that fails too often to go on."""
+
+
 class StalledRunError(LongVTError, TimeoutError):
     """A training run that stopped making progress."""
