@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from longvt_plugins.errors import DataError, JudgeError
+from longvt_plugins.errors import ConfigError, DataError, JudgeError
 from longvt_plugins.types import RewardRecord, Span, Transcript, Verdict
 
 from .config import RewardConfig
@@ -82,7 +82,10 @@ async def judged_reward(
     """
     config = config or RewardConfig()
     windows, broken = windows_of(segments)
-    grades = _rule_grade(transcript, ground_truth, options, windows, config, question, data_source)
+    sample = transcript, ground_truth, options, windows, config, question, data_source
+    # Computer algebra may take seconds.
+    in_a_thread = (config.task or source_of(data_source).task) == "math"
+    grades = await asyncio.to_thread(_rule_grade, *sample) if in_a_thread else _rule_grade(*sample)
     if grades and grades.judgeable and (judge or config.judge):
         judge = judge or judge_of(config.judge)
         reference = " | ".join(references_of(ground_truth))
@@ -127,7 +130,7 @@ async def compute_score(
     }
     try:
         record = await judged_reward(transcript, ground_truth, config=config, **sample)
-    except JudgeError as error:
+    except (JudgeError, ConfigError) as error:
         tolerant = config.model_copy(update={"on_abstain": "abstain"})
         record = compute_reward(transcript, ground_truth, config=tolerant, **sample)
         record = record.model_copy(update={"reason": str(error), "stop": True})

@@ -36,7 +36,7 @@ class RewardConfig(BaseModel):
     grounding: float = 1.0
     format: float = 0.2
     tool: float = 0.0
-    """For an executed crop, paid when the answer is at least half right. Not needed after SFT (the paper's ablation)."""
+    """For an executed crop, paid when the answer is at least half right. After SFT it is not needed."""
     ungrounded: Weights | None = None
     """Other weights for samples without a segment; ``None``: the same."""
     call_cost: float = Field(0.0, ge=0)

@@ -9,7 +9,6 @@ event of a fraction of a second and still score 1.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -18,6 +17,9 @@ from longvt_plugins.types import Span
 Measure = Literal["iou", "recall"]
 Rule = Literal["union", "last", "best"]
 """Which crops count: all together; the last (the original's rule); the best one alone (pays for spraying)."""
+
+_LONGEST_S = 1e9
+"""No time in a video. Sums of larger ones lose the seconds."""
 
 
 def merge(spans: Iterable[Sequence[float]]) -> list[Span]:
@@ -36,6 +38,11 @@ def length(spans: Sequence[Span]) -> float:
     return sum(end_s - start_s for start_s, end_s in spans)
 
 
+def _overlap(one: Sequence[Span], other: Sequence[Span]) -> float:
+    """Seconds that two sets of disjoint spans share."""
+    return sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a in one for b in other)
+
+
 def temporal_iou(
     spans: Iterable[Sequence[float]], truths: Iterable[Sequence[float]], tolerance_s: float = 0.0
 ) -> float:
@@ -43,12 +50,9 @@ def temporal_iou(
     predicted, true = merge(spans), merge(truths)
     if not predicted or not true:
         return 0.0
-    union = length(merge([*predicted, *true]))
-    intersection = length(predicted) + length(true) - union
-    if tolerance_s:
-        near = merge((start_s - tolerance_s, end_s + tolerance_s) for start_s, end_s in true)
-        union = length(true) + length(merge([*predicted, *near])) - length(near)
-    return min(1.0, max(0.0, intersection / union))
+    free = merge((start_s - tolerance_s, end_s + tolerance_s) for start_s, end_s in true) if tolerance_s else true
+    wasted = max(0.0, length(predicted) - _overlap(predicted, free))
+    return min(1.0, _overlap(predicted, true) / (length(true) + wasted))
 
 
 def temporal_recall(spans: Iterable[Sequence[float]], truths: Iterable[Sequence[float]]) -> float:
@@ -56,8 +60,7 @@ def temporal_recall(spans: Iterable[Sequence[float]], truths: Iterable[Sequence[
     predicted, true = merge(spans), merge(truths)
     if not predicted or not true:
         return 0.0
-    intersection = length(predicted) + length(true) - length(merge([*predicted, *true]))
-    return min(1.0, max(0.0, intersection / length(true)))
+    return min(1.0, _overlap(predicted, true) / length(true))
 
 
 def grounding_score(
@@ -105,4 +108,4 @@ def windows_of(value: Any) -> tuple[list[Span], int]:
 
 
 def _is_window(span: Span) -> bool:
-    return math.isfinite(span[0]) and math.isfinite(span[1]) and span[0] < span[1]
+    return -_LONGEST_S < span[0] < span[1] < _LONGEST_S

@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.types import Record, Verdict
@@ -47,7 +47,7 @@ class LedgerEntry(Record):
     revision: str = ""
     prompt: str = ""
     """Hash of the judge's prompts."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     question: str = ""
     reference: str = ""
     answer: str = ""
