@@ -6,6 +6,7 @@ from longvt_plugins.reward import compute_reward, transcript_of_messages, transc
 
 CALL = '<tool_call>\n{"name": "crop_video", "arguments": {"start_time": 10, "end_time": 12}}\n</tool_call>'
 TOOL_CALL = {"function": {"name": "crop_video", "arguments": '{"start_time": 10, "end_time": 12}'}}
+REPLY = {"role": "tool", "content": "4 frames"}
 ANSWER = "<think>Seen.</think><answer>red</answer>"
 
 
@@ -35,9 +36,9 @@ def test_a_call_that_the_tool_answered_was_executed(asking):
         ([{"role": "assistant", "content": CALL}], "failed"),
         ([{"role": "assistant", "content": CALL}, {"role": "tool", "content": "Error: no such video"}], "failed"),
         ([{"role": "assistant", "content": CALL + "<tool_response>4 frames</tool_response>"}], "failed"),
-        ([{"role": "assistant", "content": "<tool_call>{oops</tool_call>"}, {"role": "tool", "content": ""}], "malformed"),
-        ([{"role": "assistant", "content": CALL.replace("12", '"x"')}, {"role": "tool", "content": ""}], "malformed"),
-        ([{"role": "assistant", "content": CALL.replace("crop_video", "zoom")}, {"role": "tool", "content": ""}], "malformed"),
+        ([{"role": "assistant", "content": "<tool_call>{oops</tool_call>"}, REPLY], "malformed"),
+        ([{"role": "assistant", "content": CALL.replace("12", '"x"')}, REPLY], "malformed"),
+        ([{"role": "assistant", "content": CALL.replace("crop_video", "zoom")}, REPLY], "malformed"),
     ],
 )  # fmt: skip
 def test_other_calls_ground_nothing(messages, status):

@@ -26,9 +26,10 @@ READABLE = [
     ("<think>\nScore: 0\n</think>\n\nJudgement: 1", 1), ('{"score": 1, "other": {"score": 0}}', 1),
 ]  # fmt: skip
 UNPARSABLE = [
-    "", " ", "\n", "yes", "correct", "TRUE", "2", "-1", "0.7", "1.5", "10", "01", "1/2", "50%", "1%", "\u00bd", "\uff11",
-    "one", "1 or 0", "1, 0", "0 0.5 1", "1 0", "1\n0", "0\n1", "0.5 (1 of 2 key points)", "1. The answer is wrong.",
-    "Judgement:", "Judgement: yes", "Judgement: 1 or 0", "Judgement: 1/2", "Judgement: 1 out of 2",
+    "", " ", "\n", "yes", "correct", "TRUE", "2", "-1", "0.7", "1.5", "10", "01", "1/2", "50%", "1%", "\u00bd",
+    "\uff11", "one", "1 or 0", "1, 0", "0 0.5 1", "1 0", "1\n0", "0\n1", "0.5 (1 of 2 key points)",
+    "1. The answer is wrong.", "Judgement:", "Judgement: yes", "Judgement: 1 or 0", "Judgement: 1/2",
+    "Judgement: 1 out of 2",
     "Judgement: 1.5", "Judgement: 10", "Judgement: 0.55", "Judgement: -1", "Judgement: 1%", "Judgement: 1 0",
     "Judgement: 1, 0", "Judgement: 1, or 0", "Judgement: 1 (or maybe 0)", "Judgement: 1, minus 0.5",
     "Judgement: 1\nJudgement: 0", "Score: 1\nVerdict: 0", "1\nJudgement: 0", "Judgement: 1\n0",
