@@ -70,5 +70,17 @@ class JudgeError(LongVTError, RuntimeError):
     """A judge that gives no verdict where one was demanded, or that fails too often to go on."""
 
 
+class NoRoomError(LongVTError, ValueError):
+    """A crop for which a conversation has no room left."""
+
+
+class PromptTooLongError(LongVTError, ValueError):
+    """A prompt that does not fit, and cannot be cut without losing its frames."""
+
+
+class ProfileError(LongVTError, ValueError):
+    """A media profile that is unknown, not offered for a model, or mixed with another."""
+
+
 class StalledRunError(LongVTError, TimeoutError):
     """A training run that stopped making progress."""

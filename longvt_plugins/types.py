@@ -49,19 +49,24 @@ class CropCall(Record):
     """One tool call as the policy wrote it."""
 
     raw: str
-    """The text of the call, unparsed."""
+    """The text of the call, unparsed, at most the first 4,096 characters of it."""
     name: str | None = None
     arguments: dict[str, Any] | None = None
     """``None`` when the arguments are not a JSON object."""
+    problem: str | None = None
+    """Why the call cannot be read: the rule it breaks. ``None``: it can."""
 
 
 class CropOutcome(Record):
     """What became of a call."""
 
-    status: Literal["ok", "refused", "malformed", "failed"]
-    """``refused``: well-formed, but the rules say no. ``failed``: the video let us down."""
+    status: Literal["ok", "refused", "malformed", "failed", "foreign"]
+    """``refused``: well-formed, but the rules say no. ``failed``: the video let us down. ``foreign``: another
+    tool than crop_video answered."""
     reply: str
-    """The text the policy reads."""
+    """What came of the call, in words."""
+    note: str = ""
+    """What the trajectory adds to it: a limit that was reached."""
     span_s: Span | None = None
     """The window that was really cropped, after clamping. Set only when ``status`` is ``ok``."""
     times_s: tuple[float, ...] = ()
@@ -69,9 +74,26 @@ class CropOutcome(Record):
     digest: str | None = None
     """blake2b of the pixels handed to the policy, so that a frame can be proven to come from a file."""
     tokens: int = 0
-    """Prompt tokens that the reply added (text and visual)."""
+    """Prompt tokens that the reply adds (visual ones exactly, text as an upper bound)."""
     seconds: float = 0.0
+    """From the call to its outcome, waiting included."""
+    decode_s: float = 0.0
+    """Of these, decoding; 0 when the clip store had the frames."""
+    cached: bool = False
+    """Whether the clip store had the frames."""
+    reduced: bool = False
+    """Whether fewer or smaller frames were returned because little room was left."""
     error: Fault | None = None
+
+    @property
+    def text(self) -> str:
+        """What the policy reads. A skin adds the times of the frames: ``text_with_times``, or a label on each."""
+        return f"{self.reply} {self.note}".strip()
+
+    def text_with_times(self) -> str:
+        if not self.times_s:
+            return self.text
+        return f"{self.text} Frame times in seconds: {', '.join(f'{time_s:.2f}' for time_s in self.times_s)}."
 
 
 class CallRecord(Record):
@@ -87,7 +109,13 @@ class Turn(Record):
     tokens: int
 
 
-EndedBy = Literal["answer", "no_answer", "turn_limit", "length_limit", "fault"]
+EndedBy = Literal[
+    "answer", "no_answer", "call_limit", "malformed_limit", "turn_limit", "room_limit", "length_limit", "vision_tokens",
+    "fault",
+]  # fmt: skip
+"""``answer``, ``no_answer``: the policy stopped by itself. ``*_limit``: it was told that the limit was reached and to
+answer, and did not; ``length_limit``: it was cut off where the response ends. ``vision_tokens``: it wrote
+placeholders of frames that do not exist, and was cut off before them. ``fault``: ours, not the policy's."""
 
 
 class Transcript(Record):
@@ -96,8 +124,14 @@ class Transcript(Record):
     version: Literal[1] = 1
     turns: tuple[Turn, ...] = ()
     calls: tuple[CallRecord, ...] = ()
-    limits: dict[str, int] = Field(default_factory=dict)
+    limits: dict[str, int | None] = Field(default_factory=dict)
+    limits_met: tuple[str, ...] = ()
+    """Names of the limits the policy was told it had reached, in order."""
     ended_by: EndedBy
+    seconds: float = 0.0
+    """Wall time of the trajectory."""
+    plugin_s: float = 0.0
+    """Of these, in this package's own code on the event loop: not generating, decoding, or building tokens."""
     fault: Fault | None = None
     media_profile: str = "frames-time"
     overview: tuple[MediaRef, ...] = ()

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> Outcome:
     files = _save(args.output, outcome.times_s, clip_store.get(outcome.media))
     data["files"] = files
     height, width = outcome.media.size
-    text = f"{outcome.reply}\n{len(files)} frames of {width} x {height} in {args.output}, {outcome.seconds:.2f} s"
+    saved = f"{len(files)} frames of {width} x {height} in {args.output}, {outcome.seconds:.2f} s"
+    text = f"{outcome.text_with_times()}\n{saved}"
     return Outcome(ok=True, text=text, data=data)
 
 

@@ -1,28 +1,31 @@
 """``LongVTDataset``: RL rows with videos for verl (``data.custom_cls.path=pkg://longvt_plugins.datasets``).
 
 On verl's RLHFDataset; different is only the media. A ``<video>`` becomes its overview, planned from the
-file's headers: time labels and frame references (``tokens.frames_time``). Pixels come from the clip
+file's headers: what the media profile makes of it (``tokens.profiles``), by reference. Pixels come from the clip
 store when a rollout needs them, so ``raw_prompt`` carries none. ``crop_video`` gets the row's own videos.
 
 Every video is probed when the dataset is built. A bad one stops the run there, with all bad rows named.
 
-Recipe options, under ``data.longvt``: ``video_root`` (prefix of relative paths) and ``overview`` (fields of
-``SamplingPolicy``).
+Recipe options, under ``data.longvt``: ``video_root`` (prefix of relative paths), ``profile`` (name of the media
+profile) and ``overview`` (fields of ``SamplingPolicy``; default: the profile's).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import Any
 
+import torch
 from PIL import Image
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from longvt_plugins.errors import ConfigError, DataError, VideoError
-from longvt_plugins.tokens import frames_time
+from longvt_plugins.tokens.media import media_of, pixels_of
+from longvt_plugins.tokens.profiles import profile_named
 from longvt_plugins.types import MediaRef
-from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
+from longvt_plugins.video import SamplingPolicy, plan_overview, probe
 
 TOOL = "crop_video"
 
@@ -32,15 +35,16 @@ class LongVTDataset(RLHFDataset):
         # Runs inside the base constructor, before the base filters by length.
         options = dict(self.config.get("longvt") or {})
         self.video_root = os.path.expanduser(options.pop("video_root", None) or "")
+        self.profile = profile_named(options.pop("profile", None))
         sampling = dict(options.pop("overview", None) or {})
         unknown = [*options, *(key for key in sampling if key not in SamplingPolicy.__dataclass_fields__)]
         if unknown:
             raise ConfigError(
                 f"data.longvt keys {unknown}",
-                f"known are video_root and overview with {list(SamplingPolicy.__dataclass_fields__)}",
+                f"known are video_root, profile, and overview with {list(SamplingPolicy.__dataclass_fields__)}",
                 "Correct the recipe.",
             )
-        self.overview = SamplingPolicy(**sampling)
+        self.overview = replace(self.profile.overview, **sampling)
         self._plans: dict[str, MediaRef] = {}
         super()._read_files_and_tokenize()
 
@@ -59,13 +63,21 @@ class LongVTDataset(RLHFDataset):
         messages = super()._build_messages(example, key)
         for message in messages:
             if isinstance(message["content"], list):
-                message["content"] = [part for item in message["content"] for part in self._expand(item)]
+                message["content"] = self._expand(message["content"])
         return messages
 
-    def _expand(self, item: dict) -> list[dict]:
-        if item["type"] != "video":
-            return [item]
-        return frames_time.content_of(self._plan(self._path(item["video"])))
+    def _expand(self, content: list[dict]) -> list[dict]:
+        expanded: list[dict] = []
+        prompt = "".join(item.get("text", "") for item in content)
+        sentences = ""
+        for item in content:
+            if item["type"] != "video":
+                expanded.append(item)
+                continue
+            path = self._path(item["video"])
+            expanded += self.profile.overview_content(self._plan(path))
+            sentences += self.profile.path_sentence(path, prompt)
+        return [*expanded, {"type": "text", "text": sentences}] if sentences else expanded
 
     def _path(self, video: str) -> str:
         return os.path.abspath(os.path.join(self.video_root, video))
@@ -96,13 +108,16 @@ class LongVTDataset(RLHFDataset):
 
     @classmethod
     async def process_multi_modal_info(cls, messages: list[dict], image_patch_size, config):
-        """What the agent loop feeds to processor and engine: ``(images, None, None)``, PIL, in order."""
+        """What the agent loop feeds to processor and engine: images (PIL) and videos (with metadata), in order."""
         return await asyncio.to_thread(cls._process_multi_modal_info, messages, image_patch_size, config)
 
     @classmethod
     def _process_multi_modal_info(cls, messages: list[dict], image_patch_size, config):
-        references = frames_time.media_of(messages)
-        if not references:
+        if not media_of(messages):
             return super()._process_multi_modal_info(messages, image_patch_size, config)
-        images = [Image.fromarray(frame) for reference in references for frame in clip_store.get(reference)]
-        return images, None, None
+        images, videos = pixels_of(messages)
+        return (
+            [Image.fromarray(image) for image in images] or None,
+            [(torch.from_numpy(frames.copy()).permute(0, 3, 1, 2), metadata) for frames, metadata in videos] or None,
+            None,
+        )

@@ -21,7 +21,7 @@ import yaml
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from longvt_plugins.tokens import frames_time
+from longvt_plugins.tokens.profiles import MediaProfile, profile_named
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
@@ -45,6 +45,7 @@ class Setting:
     overview: SamplingPolicy
     crop: CropOptions
     tool_schema: dict[str, Any]
+    profile: MediaProfile
 
     @classmethod
     def of(cls, config) -> Setting:
@@ -59,6 +60,7 @@ class Setting:
             overview=SamplingPolicy(**config.data.longvt.overview),
             crop=CropOptions(policy=SamplingPolicy(**sampling)),
             tool_schema=tool["tool_schema"],
+            profile=profile_named(config.data.longvt.get("profile")),
         )
 
 
@@ -74,19 +76,18 @@ def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random) -> De
     system, user = (message["content"] for message in row["prompt"])
     before, after = user.split("<video>")
     call = f'{{"name": "crop_video", "arguments": {{"start_time": {start_s:.0f}, "end_time": {end_s:.0f}}}}}'
-    crop_images = [{"type": "image"} for _ in outcome.times_s]
     messages = [
         {"role": "system", "content": system},
         {
             "role": "user",
             "content": [
                 *([{"type": "text", "text": before}] if before else []),
-                *frames_time.content_of(overview),
+                *setting.profile.overview_content(overview),
                 {"type": "text", "text": after},
             ],
         },
         {"role": "assistant", "content": f"<think>Look there.</think>\n<tool_call>\n{call}\n</tool_call>"},
-        {"role": "tool", "content": [*crop_images, {"type": "text", "text": outcome.reply}]},
+        {"role": "tool", "content": setting.profile.crop_content(outcome)},
         {"role": "assistant", "content": f"<think>I see it.</think><answer>{answer}</answer>"},
     ]
     frames = [*clip_store.get(overview), *clip_store.get(outcome.media)]

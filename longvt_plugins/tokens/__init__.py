@@ -1,1 +1,1 @@
-"""What becomes tokens: how frames stand in messages, and the chat templates."""
+"""What becomes tokens: how frames stand in messages, media profiles, chat templates, positions, the budget."""

@@ -8,7 +8,8 @@ is a ``CropOutcome`` and nothing is raised:
 ``failed``     the video did not yield its frames, or not in time
 ``ok``         ``clip_store.get(outcome.media)`` are the frames; a window that reached past the video was cut
 
-The reply says what was wrong and what is legal, or at which second each frame stands. It names no file.
+The reply says what was wrong and what is legal. It names no file. The outcome of a window is kept on the node with
+its frames: the same crop again, from any process, costs no look at the video.
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from longvt_plugins.errors import LongVTError, ToolCallError, VideoOpenError, VideoRangeError
+from longvt_plugins.errors import LongVTError, NoRoomError, ToolCallError, VideoOpenError, VideoRangeError
 from longvt_plugins.types import CropOutcome, Fault, MediaRef
-from longvt_plugins.video import VideoInfo, clip_store, plan_window, probe
+from longvt_plugins.video import VideoInfo, clip_store, content_identity, plan_window, probe
 
 from .arguments import CropRequest, read_arguments
-from .options import CropOptions, frame_tokens, window_policy
+from .options import CropOptions, fit_room, frame_tokens, window_policy
 
 __all__ = ["CropOptions", "CropRequest", "crop_request", "crop_video", "fault_outcome"]
-
-CHARACTERS_PER_TOKEN = 3
-"""For the estimate of a reply's text tokens: digits and punctuation run short."""
 
 
 def crop_video(
@@ -65,6 +64,8 @@ def fault_outcome(error: BaseException, seconds: float = 0.0) -> CropOutcome:
     if isinstance(error, ToolCallError | VideoRangeError):
         status = "malformed" if isinstance(error, ToolCallError) else "refused"
         reply = f"No frames. {error}"
+    elif isinstance(error, NoRoomError):
+        status, reply = "refused", "No frames. There is no room left for them."
     else:
         status = "failed"
         late = isinstance(error, LongVTError) and "deadline" in error.rule
@@ -73,27 +74,56 @@ def fault_outcome(error: BaseException, seconds: float = 0.0) -> CropOutcome:
             if late
             else "The video cannot be read there. Ask for another window, or answer from what you have seen."
         )
-    return CropOutcome(status=status, reply=reply, tokens=_text_tokens(reply), seconds=seconds, error=Fault.of(error))
+    return CropOutcome(status=status, reply=reply, tokens=text_tokens(reply), seconds=seconds, error=Fault.of(error))
+
+
+def text_tokens(text: str) -> int:
+    """Tokens of ``text``, at most: a byte-level tokenizer makes no more of them than there are bytes."""
+    return len(text.encode(errors="replace"))
 
 
 def _crop(request: CropRequest, path: str, options: CropOptions, started: float) -> CropOutcome:
-    info = probe(_inside(path, options.video_root))
+    path, room = _inside(path, options.video_root), options.room
+    ample = replace(options, room=None)
+    planned = clip_store.recall(path, content_identity(path), (request, ample), lambda: _plan(request, path, ample))
+    outcome = CropOutcome.model_validate(planned)
+    if room is not None:
+        if not room.holds(len(outcome.times_s), outcome.media.size, options.policy.patch):
+            outcome = CropOutcome.model_validate(_plan(request, path, options))
+        labels = len(outcome.times_s) * room.label_tokens
+        outcome = outcome.model_copy(update={"tokens": outcome.tokens + labels})
+    load_started = time.monotonic()
+    clip = clip_store.load(outcome.media, deadline_s=max(0.0, options.deadline_s - (load_started - started)))
+    now = time.monotonic()
+    return outcome.model_copy(
+        update={
+            "digest": clip.digest,
+            "seconds": now - started,
+            "decode_s": 0.0 if clip.cached else now - load_started,
+            "cached": clip.cached,
+        }
+    )
+
+
+def _plan(request: CropRequest, path: str, options: CropOptions) -> dict:
+    """The outcome, all but its pixels, as JSON."""
+    info = probe(path)
     start_s, end_s = _legal_window(request, info, options)
     policy = window_policy(info, start_s, end_s, options)
+    if options.room is not None:
+        policy = fit_room(info, start_s, end_s, policy, options.room)
     plan = plan_window(info, start_s, end_s, policy)
-    media = MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size)
-    clip = clip_store.load(media, deadline_s=max(0.0, options.deadline_s - (time.monotonic() - started)))
-    reply = _reply(request, (start_s, end_s), plan.times_s, info)
-    return CropOutcome(
+    reply = _reply(request, (start_s, end_s), len(plan.times_s), info, reduced=options.room is not None)
+    outcome = CropOutcome(
         status="ok",
         reply=reply,
         span_s=(start_s, end_s),
         times_s=plan.times_s,
-        media=media,
-        digest=clip.digest,
-        tokens=len(plan.times_s) * frame_tokens(plan.size, policy.patch) + _text_tokens(reply),
-        seconds=time.monotonic() - started,
+        media=MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size),
+        tokens=len(plan.times_s) * frame_tokens(plan.size, policy.patch) + text_tokens(reply),
+        reduced=options.room is not None,
     )
+    return outcome.model_dump(mode="json")
 
 
 def _inside(path: str, root: str | None) -> str:
@@ -122,20 +152,16 @@ def _legal_window(request: CropRequest, info: VideoInfo, options: CropOptions) -
     )
 
 
-def _reply(request: CropRequest, span_s: tuple[float, float], times_s: tuple[float, ...], info: VideoInfo) -> str:
-    cut = ""
+def _reply(request: CropRequest, span_s: tuple[float, float], frames: int, info: VideoInfo, reduced: bool) -> str:
+    said = [f"{frames} frame{'s' if frames > 1 else ''} of {span_s[0]:.2f} to {span_s[1]:.2f} s."]
     if span_s != (request.start_s, request.end_s):
         asked = f"{request.start_s:.6g} to {request.end_s:.6g} s"
-        cut = f" You asked for {asked}; the video has 0 to {_floor(info.duration_s)} s."
-    shown = ", ".join(f"{time_s:.2f}" for time_s in times_s)
-    count = "1 frame" if len(times_s) == 1 else f"{len(times_s)} frames"
-    return f"{count} of {span_s[0]:.2f} to {span_s[1]:.2f} s.{cut} Frame times in seconds: {shown}."
+        said.append(f"You asked for {asked}; the video has 0 to {_floor(info.duration_s)} s.")
+    if reduced:
+        said.append("Little room is left, so they are fewer or smaller than usual.")
+    return " ".join(said)
 
 
 def _floor(seconds: float) -> str:
     """Rounded down, so that a policy may use the number as a legal end."""
     return f"{int(seconds * 100) / 100:.2f}"
-
-
-def _text_tokens(text: str) -> int:
-    return -(-len(text) // CHARACTERS_PER_TOKEN)

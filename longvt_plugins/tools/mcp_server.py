@@ -71,7 +71,9 @@ async def call(arguments: dict, roots: Sequence[str], options: CropOptions, exec
 
 def content(outcome: CropOutcome) -> list[types.TextContent | types.ImageContent]:
     """The reply, then each frame as PNG."""
-    blocks: list[types.TextContent | types.ImageContent] = [types.TextContent(type="text", text=outcome.reply)]
+    blocks: list[types.TextContent | types.ImageContent] = [
+        types.TextContent(type="text", text=outcome.text_with_times())
+    ]
     if outcome.media is not None:
         for picture in clip_store.get(outcome.media):
             buffer = io.BytesIO()

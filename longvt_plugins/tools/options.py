@@ -8,11 +8,31 @@ from typing import Literal
 
 import numpy as np
 
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.errors import ConfigError, NoRoomError
 from longvt_plugins.video import SamplingPolicy, VideoInfo, plan_overview, plan_window
 
 IMAGE_MARKS = 2
 """Tokens around each frame: vision start and end."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What one crop may add to its conversation. More than that is fewer frames, then smaller ones, then none."""
+
+    tokens: int
+    """Visual tokens and those of the frames' labels."""
+    frames: int
+    label_tokens: int = 0
+    """Tokens of the text that stands with each frame, at most."""
+
+    @classmethod
+    def share(cls, calls: int, tokens: int, frames: float = math.inf, label_tokens: int = 0) -> Room:
+        """An equal part for each of ``calls`` crops that run at once."""
+        calls, any_number = max(1, calls), 1 << 30
+        return cls(max(0, tokens) // calls, int(min(max(0, frames), any_number)) // calls, label_tokens)
+
+    def holds(self, frames: int, size: tuple[int, int], patch: int) -> bool:
+        return frames <= self.frames and frames * (frame_tokens(size, patch) + self.label_tokens) <= self.tokens
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,7 @@ class CropOptions:
             ``"refuse"``-d with the legal range. One wholly outside is always refused.
         deadline_s: time for one crop, decoding and waiting for another process that decodes it included.
         video_root: every video of a sample must lie below it, symbolic links resolved. ``None``: anywhere.
+        room: what is left in the conversation that asks. ``None``: enough.
 
     Raises:
         ConfigError: a value no crop can be made with.
@@ -41,6 +62,7 @@ class CropOptions:
     beyond: Literal["clamp", "refuse"] = "clamp"
     deadline_s: float = 60.0
     video_root: str | None = None
+    room: Room | None = None
 
     def __post_init__(self):
         if self.beyond not in ("clamp", "refuse"):
@@ -83,3 +105,33 @@ def window_policy(info: VideoInfo, start_s: float, end_s: float, options: CropOp
     frames = max(1, len(plan_window(info, start_s, end_s, policy).times_s))
     largest = (budget // frames - IMAGE_MARKS) * area
     return replace(policy, max_pixels=max(policy.min_pixels, area, min(policy.max_pixels, largest)))
+
+
+def fit_room(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPolicy, room: Room) -> SamplingPolicy:
+    """``policy`` reduced to what ``room`` holds: fewer frames, down to ``min_frames``, then smaller, then fewer yet.
+
+    Raises:
+        NoRoomError: not even one frame of the least size fits (two, by the ``"index"`` rule).
+    """
+    plan = plan_window(info, start_s, end_s, policy)
+    count, step = len(plan.times_s), 2 if policy.rule == "index" else 1
+    each = frame_tokens(plan.size, policy.patch) + room.label_tokens
+    area = policy.patch**2
+    least_each = min(each, max(1, math.ceil(policy.min_pixels / area)) + IMAGE_MARKS + room.label_tokens)
+    wanted = max(min(policy.min_frames, count), room.tokens // each)
+    frames = min(count, wanted, room.frames, room.tokens // least_each) // step * step
+    if frames < step:
+        raise NoRoomError(
+            f"{room.tokens} tokens and {room.frames} frames left",
+            f"{step} frames take {step * least_each} tokens at least",
+            "Answer from what was seen.",
+        )
+    pixels = policy.max_pixels
+    if frames * each > room.tokens:
+        pixels = min(pixels, (room.tokens // frames - IMAGE_MARKS - room.label_tokens) * area)
+    return replace(
+        policy,
+        max_frames=frames,
+        min_frames=min(policy.min_frames, frames),
+        max_pixels=max(policy.min_pixels, area, pixels),
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -19,10 +20,12 @@ from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy, clip_store
 
 from .executor import execute
-from .options import CropOptions
+from .options import CropOptions, Room
 
 SAMPLING_KEYS = set(SamplingPolicy.__dataclass_fields__)
-OPTION_KEYS = set(CropOptions.__dataclass_fields__) - {"policy"}
+OPTION_KEYS = set(CropOptions.__dataclass_fields__) - {"policy", "room"}
+ROOM_KEY = "longvt_room"
+"""Of ``create_kwargs``: the ``Room`` that a loop leaves for this call."""
 
 
 class CropVideoTool(BaseTool):
@@ -31,26 +34,28 @@ class CropVideoTool(BaseTool):
 
     def __init__(self, config: dict, tool_schema: OpenAIFunctionToolSchema):
         self.options = read_options(config)
-        self._videos: dict[str, tuple[str, ...]] = {}
+        self._calls: dict[str, tuple[tuple[str, ...], Room | None]] = {}
         super().__init__(config, tool_schema)
 
     async def create(self, instance_id: str | None = None, **kwargs: Any) -> tuple[str, ToolResponse]:
         instance_id, response = await super().create(instance_id)
-        self._videos[instance_id] = tuple((kwargs.get("create_kwargs") or {}).get("videos") or ())
+        given = kwargs.get("create_kwargs") or {}
+        self._calls[instance_id] = tuple(given.get("videos") or ()), given.get(ROOM_KEY)
         return instance_id, response
 
     async def execute(
         self, instance_id: str, parameters: dict[str, Any], **kwargs: Any
     ) -> tuple[ToolResponse, float, dict]:
         """Returns the frames as PIL images, a step reward of 0, and ``{"outcome": CropOutcome}``."""
-        outcome = await execute(parameters, self._videos[instance_id], self.options)
+        videos, room = self._calls[instance_id]
+        outcome = await execute(parameters, videos, replace(self.options, room=room))
         if outcome.media is None:
             return ToolResponse(text=outcome.reply), 0.0, {"outcome": outcome}
         images = await asyncio.to_thread(images_of, outcome.media)
-        return ToolResponse(text=outcome.reply, image=images), 0.0, {"outcome": outcome}
+        return ToolResponse(text=outcome.text_with_times(), image=images), 0.0, {"outcome": outcome}
 
     async def release(self, instance_id: str, **kwargs: Any) -> None:
-        del self._videos[instance_id]
+        del self._calls[instance_id]
 
 
 def images_of(media: MediaRef) -> list[Image.Image]:

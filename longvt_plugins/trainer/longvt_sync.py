@@ -5,32 +5,33 @@
 2. Every trajectory is written (``trajectory_log``), with its advantage, and counted into verl's logger.
 3. The phase of the run is written (``progress``), so that a stalled run can be seen and ended.
 
+What cannot work is refused before anything starts (``preflight``); every checkpoint is stamped with its media profile.
+
 Recipe options, under ``trainer.longvt``: ``folder`` (default ``trainer.default_local_dir``), and ``components``:
 weights of reward fields whose advantages are computed apart (``{acc: 1.0, grounding: 1.0, format: 0.2}``).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import MethodType
+from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import open_dict
-from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.reward import RewardConfig
+from longvt_plugins.tokens.profiles import stamp
 from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
 
-from . import trajectory_log
+from . import group_filter, trajectory_log
 from .components import component_advantages
-from .inclusion import gives_no_signal, included, scored
+from .inclusion import included, scored
+from .metrics import metrics as metrics_of
+from .preflight import preflight
 from .progress import Progress
 from .rows import get_rows, put_rows
 
@@ -55,8 +56,9 @@ class LongVTTrainer(PPOTrainerSync):
         if unknown:
             remedy = "Known: folder, and components with fields of RewardRecord."
             raise ConfigError(f"trainer.longvt {unknown}", "is not a known key", remedy)
-        _check_reward(config)
+        self.profile = preflight(config, self.folder)
         self.progress = Progress(self.folder)
+        stamp(self.folder, self.profile.name)
         self._included: dict[str, bool] = {}
         self.global_steps = self.total_training_steps = 0
         super().__init__(config, *args, **kwargs)
@@ -66,8 +68,7 @@ class LongVTTrainer(PPOTrainerSync):
 
     def _build_replay_buffer(self):
         buffer = super()._build_replay_buffer()
-        if type(buffer) is ReplayBuffer and buffer.filter_groups_metric is not None:
-            buffer._dapo_filtered_keys = MethodType(_filtered_keys, buffer)
+        group_filter.install(buffer)
         return _ValidationTap(buffer, self._write_validation)
 
     def _setup(self) -> None:
@@ -103,6 +104,11 @@ class LongVTTrainer(PPOTrainerSync):
     def _save_checkpoint(self) -> None:
         self._at("checkpoint")
         super()._save_checkpoint()
+        folder = Path(self.config.trainer.default_local_dir, f"global_step_{self.global_steps}")
+        # verl's merger writes the model beside these shards, and takes other files along.
+        for checkpoint in (folder, folder / "actor" / "huggingface"):
+            if checkpoint.is_dir():
+                stamp(checkpoint, self.profile.name)
 
     def on_step_end(self) -> None:
         self._at("weight sync")
@@ -172,7 +178,7 @@ class LongVTTrainer(PPOTrainerSync):
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
         records = self._records(batch, "train")
         trajectory_log.write(f"{self.folder}/trajectories", "train", self.global_steps, records)
-        metrics.update(trajectory_log.metrics(records))
+        metrics.update(metrics_of(records))
         metrics.update(_score_metrics(records))
         self._included.clear()
 
@@ -180,7 +186,7 @@ class LongVTTrainer(PPOTrainerSync):
         self._validation: list[TrajectoryRecord] = []
         val_metrics = super()._validate()
         trajectory_log.write(f"{self.folder}/trajectories", "val", self.global_steps, self._validation)
-        ours = trajectory_log.metrics(self._validation)
+        ours = metrics_of(self._validation)
         return val_metrics | {f"val-{name}": value for name, value in ours.items()}
 
     def _write_validation(self, batch) -> None:
@@ -236,44 +242,6 @@ class _ValidationTap:
         if partition_id == "val":
             self._on_validation(batch)
         return batch, metrics
-
-
-def _check_reward(config) -> None:
-    """Fail before the run: verl hides what a reward raises, and goes on with the trajectories that are left."""
-    reward = config.reward.custom_reward_function
-    if reward.get("path") == "pkg://longvt_plugins.reward":
-        try:
-            RewardConfig(**(reward.get("reward_kwargs") or {}))
-        except ValueError as error:
-            raise ConfigError("reward_kwargs", str(error), "Correct reward.custom_reward_function.") from error
-
-
-def _filtered_keys(buffer: ReplayBuffer, partition_id: str) -> tuple[set[str], Counter]:
-    """verl's ``_dapo_filtered_keys`` among scored trajectories: the 0 of an abstention is no reward to compare."""
-    if partition_id == "val":
-        return set(), Counter()
-    finished = buffer.finished_keys[partition_id]
-    known = buffer._dapo_classification_cache[partition_id]
-    for uid in known.keys() - finished:
-        del known[uid]
-    members = defaultdict(list)
-    for key in buffer.partitions[partition_id]:
-        if (uid := key.rsplit("_", 2)[0]) in finished - known.keys():
-            members[uid].append(key)
-    for uid, keys in members.items():
-        columns = get_rows(_Keys(keys, partition_id), ["extra_fields"])
-        rewards = [row["reward_extra_info"] for row in columns["extra_fields"] if scored(row)]
-        name = "score" if buffer.filter_groups_metric == "reward" else buffer.filter_groups_metric
-        values = [float(reward[name]) for reward in rewards if reward[name] is not None]
-        known[uid] = (values[0] if values else 0.0) if gives_no_signal(values) else None
-    filtered = {uid: value for uid, value in known.items() if value is not None}
-    return set(filtered), Counter(filtered.values())
-
-
-@dataclass(frozen=True)
-class _Keys:
-    keys: list[str]
-    partition_id: str
 
 
 def _mask_without(mask: torch.Tensor, keep_one: bool) -> torch.Tensor:

@@ -7,7 +7,7 @@ replaces its file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from longvt_plugins.types import TrajectoryRecord
@@ -29,23 +29,3 @@ def read(folder: str | os.PathLike[str], split: str) -> Iterator[TrajectoryRecor
         with path.open() as lines:
             for line in lines:
                 yield TrajectoryRecord.model_validate_json(line)
-
-
-def metrics(records: Iterable[TrajectoryRecord]) -> dict[str, float]:
-    """What verl's logger gets, under ``longvt/``: means over the trajectories for which a part applies."""
-    records = list(records)
-    if not records:
-        return {}
-    parts = {
-        "reward/acc": [r.reward.acc for r in records if not (r.reward.abstained or r.reward.faulted)],
-        "reward/format": [r.reward.format for r in records if not (r.reward.abstained or r.reward.faulted)],
-        "reward/grounding": [r.reward.grounding for r in records if r.reward.grounding is not None],
-        "tool/calls": [r.reward.tool_calls for r in records],
-        "tool/crops_ok": [r.reward.crops_ok for r in records],
-        "tool/seconds": [c.outcome.seconds for r in records for c in r.transcript.calls],
-        "rate/abstained": [r.reward.abstained for r in records],
-        "rate/faulted": [r.reward.faulted for r in records],
-        "rate/included": [r.included for r in records],
-        "rate/answered": [r.transcript.ended_by == "answer" for r in records],
-    }
-    return {f"longvt/{name}": float(sum(values) / len(values)) for name, values in parts.items() if values}

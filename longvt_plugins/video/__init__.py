@@ -6,7 +6,7 @@
 
 from . import clip_store
 from .decode import Frames, read_frames
-from .probe import VideoInfo, probe
+from .probe import VideoInfo, content_identity, probe
 from .sampling import FramePlan, SamplingPolicy, plan_overview, plan_window
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SamplingPolicy",
     "VideoInfo",
     "clip_store",
+    "content_identity",
     "plan_overview",
     "plan_window",
     "probe",

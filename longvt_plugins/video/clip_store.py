@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -23,7 +24,7 @@ from .node_store import StoreStatus, configure
 from .probe import content_identity
 from .record import Record, make_record
 
-__all__ = ["Clip", "StoreStatus", "configure", "get", "load", "status"]
+__all__ = ["Clip", "StoreStatus", "configure", "get", "load", "recall", "status"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Clip:
     """uint8 ``[n, height, width, 3]``, RGB, read-only."""
     digest: str
     """blake2b (16 bytes, hex) of the pixels' bytes."""
+    cached: bool
+    """Whether they were there, in this process or on the node."""
 
 
 def get(ref: MediaRef) -> np.ndarray:
@@ -58,15 +61,38 @@ def load(ref: MediaRef, deadline_s: float | None = None) -> Clip:
     if identity != ref.identity:
         raise VideoOpenError(ref.path, f"changed from {ref.identity} to {identity}", "Plan its frames again.")
     deadline = None if deadline_s is None else time.monotonic() + deadline_s
-    record = node_store.shared().fetch(clip_key(ref), lambda: _decode(ref, deadline), deadline)
-    return Clip(record.arrays["pixels"], record.digest)
+    cached = True
+
+    def decode() -> Record:
+        nonlocal cached
+        cached = False
+        return _decode(ref, deadline)
+
+    record = node_store.shared().fetch(clip_key(ref), decode, deadline)
+    return Clip(record.arrays["pixels"], record.digest, cached)
+
+
+def recall(path: str, identity: str, question: object, answer: Callable[[], dict]) -> dict:
+    """What ``answer`` gave to ``question`` about this content of ``path``: asked once per node.
+
+    Args:
+        question: its ``repr`` must say all that the answer depends on.
+        answer: returns plain JSON. What it raises is raised, and asked again next time.
+    """
+    key = blake2b(repr(["answer 1", path, identity, question]).encode(errors="surrogateescape"), digest_size=16)
+
+    def ask() -> Record:
+        # As an array, because a record's digest covers its arrays.
+        return make_record({}, {"json": np.frombuffer(json.dumps(answer()).encode(), dtype=np.uint8)})
+
+    return json.loads(node_store.shared().fetch(key.hexdigest(), ask).arrays["json"].tobytes())
 
 
 def put(ref: MediaRef, pixels: np.ndarray) -> Clip:
     """Keep pixels that another process decoded for ``ref`` and could not share."""
     record = make_record({}, {"pixels": pixels})
     node_store.shared().remember(clip_key(ref), record)
-    return Clip(record.arrays["pixels"], record.digest)
+    return Clip(record.arrays["pixels"], record.digest, cached=False)
 
 
 def status() -> StoreStatus:

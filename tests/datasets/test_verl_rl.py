@@ -11,7 +11,7 @@ from PIL import Image
 from longvt_plugins.datasets import LongVTDataset
 from longvt_plugins.datasets.schema import Message, RLRow, write_rl_rows
 from longvt_plugins.errors import ConfigError, DataError
-from longvt_plugins.tokens.frames_time import media_of
+from longvt_plugins.tokens.media import media_of
 from longvt_plugins.video import clip_store
 
 

@@ -129,7 +129,7 @@ def test_metrics_count_what_happened(run, train):
         if step == 0:
             continue
         records = [record for record in train if record.step == step]
-        assert metrics["longvt/tool/calls"] == pytest.approx(np.mean([r.reward.tool_calls for r in records]))
+        assert metrics["longvt/calls/all"] == pytest.approx(np.mean([r.reward.tool_calls for r in records]))
         assert metrics["longvt/rate/faulted"] == pytest.approx(np.mean([r.reward.faulted for r in records]))
         assert metrics["longvt/rate/included"] == pytest.approx(np.mean([r.included for r in records]))
 

@@ -1,5 +1,6 @@
 """What a call returns: frames with their times, a reply to learn from, and never an exception."""
 
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.testing.videos import read_numbers, write_video
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
-from longvt_plugins.tools.options import frame_tokens
+from longvt_plugins.tools.options import Room, frame_tokens
 from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
 
 SMALL = SamplingPolicy(fps=2, max_frames=16, max_pixels=56 * 84, patch=28)
@@ -32,7 +33,8 @@ def test_frames_and_their_times(video):
     assert outcome.status == "ok" and outcome.error is None
     assert outcome.span_s == (4.0, 6.0)
     assert outcome.times_s == outcome.media.times_s == pytest.approx((4.2333, 4.7333, 5.2333, 5.7333), abs=1e-3)
-    assert outcome.reply == ("4 frames of 4.00 to 6.00 s. Frame times in seconds: 4.23, 4.73, 5.23, 5.73.")
+    assert outcome.reply == "4 frames of 4.00 to 6.00 s."
+    assert outcome.text_with_times().endswith("s. Frame times in seconds: 4.23, 4.73, 5.23, 5.73.")
     pixels = clip_store.get(outcome.media)
     assert read_numbers(pixels) == [127, 142, 157, 172]
     assert outcome.digest == blake2b(pixels.tobytes(), digest_size=16).hexdigest()
@@ -167,3 +169,52 @@ def test_importing_the_tool_loads_nothing_heavy():
     code = "import sys, longvt_plugins.tools.crop_video, longvt_plugins.tools.executor; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "verl", "cv2", "decord", "torchcodec", "transformers", "mcp", "openai", "pandas"} & set(loaded)
+
+
+def test_the_same_crop_again_is_recalled_without_a_look_at_the_video(video, store, monkeypatch):
+    first = crop(video, 4, 6)
+    assert not first.cached and first.decode_s > 0
+    monkeypatch.setattr("longvt_plugins.tools.crop_video.probe", None)
+    again = crop(video, 4, 6)
+    assert again.cached and again.decode_s == 0
+    assert again.model_copy(update={"seconds": 0, "decode_s": 0, "cached": False}) == first.model_copy(
+        update={"seconds": 0, "decode_s": 0, "cached": False}
+    )
+
+
+def test_a_video_that_changed_is_looked_at_again(tmp_path, store):
+    path = str(write_video(tmp_path / "v.mp4", 60))
+    assert crop(path, 0, 1).status == "ok"
+    write_video(tmp_path / "v.mp4", 30)
+    outcome = crop(path, 0, 5)
+    assert outcome.span_s == (0.0, 1.0)
+
+
+@given(st.integers(0, 400), st.integers(0, 8), st.sampled_from(["display", "index"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_crop_never_takes_more_than_its_room(video, tokens, frames, rule):
+    room = Room(tokens=tokens, frames=frames, label_tokens=9)
+    policy = replace(SMALL, rule=rule, min_pixels=28 * 28)
+    outcome = crop(video, 4, 6, policy=policy, room=room)
+    each = frame_tokens(outcome.media.size, 28) + 9 if outcome.media else 0
+    if outcome.status == "ok":
+        assert len(outcome.times_s) <= frames and len(outcome.times_s) * each <= tokens
+        ample = crop(video, 4, 6, policy=policy).media
+        assert outcome.reduced == ((len(outcome.times_s), outcome.media.size) != (len(ample.times_s), ample.size))
+    else:
+        assert outcome.error.kind == "NoRoomError" and outcome.status == "refused"
+        assert tokens < 2 * (1 + 2 + 9) or frames < 2
+
+
+def test_room_takes_frames_before_it_takes_pixels(video):
+    full = crop(video, 4, 6)
+    each = frame_tokens(full.media.size, 28)
+    fewer = crop(video, 4, 6, room=Room(tokens=3 * each, frames=99))
+    assert len(fewer.times_s) == 3 and fewer.media.size == full.media.size
+    smaller = crop(video, 4, 6, room=Room(tokens=2 * each - 1, frames=99))
+    assert len(smaller.times_s) == 2 and smaller.media.size < full.media.size
+
+
+def test_room_is_shared_by_the_calls_of_a_turn():
+    assert Room.share(2, 100, float("inf")) == Room(50, (1 << 30) // 2)
+    assert Room.share(0, -5, 3) == Room(0, 3)

@@ -183,6 +183,8 @@ def test_a_reward_that_says_stop_ends_the_run(queue, module):
 def test_group_filtering_compares_scored_trajectories_alone(queue, module, metric):
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
+    from longvt_plugins.trainer.group_filter import filtered_groups, install
+
     config = compose_recipe("longvt_demo")
     buffer = ReplayBuffer("sync", config, None, "drop", {}, refill_fn=print, filter_groups_metric=metric,
                           train_batch_size=4, gen_batch_size=1)  # fmt: skip
@@ -200,16 +202,17 @@ def test_group_filtering_compares_scored_trajectories_alone(queue, module, metri
     if metric == "reward":
         assert buffer._dapo_filtered_keys(partition)[0] == {"zero", "silent"}, "stock: an abstention's 0 is a reward"
         buffer._dapo_classification_cache.clear()
-    ours, counts = module._filtered_keys(buffer, partition)
+    ours, counts = filtered_groups(buffer, partition)
     assert ours == {"equal", "zero", "alone", "silent"} and sum(counts.values()) == 4
     buffer.finished_keys[partition] = {"equal"}
-    assert module._filtered_keys(buffer, partition)[0] == {"equal"}
-    assert module._filtered_keys(buffer, "val") == (set(), {})
+    assert filtered_groups(buffer, partition)[0] == {"equal"}
+    assert filtered_groups(buffer, "val") == (set(), {})
+    install(buffer)
+    assert buffer._dapo_filtered_keys(partition)[0] == {"equal"}
 
 
-def test_a_wrong_reward_option_stops_before_the_run(module):
+def test_a_wrong_option_of_the_trainer_stops_before_the_run(module):
     for overrides, why in (
-        (["+reward.custom_reward_function.reward_kwargs.anwser=1"], "anwser"),
         (["+trainer.longvt.components={accuracy: 1}"], "accuracy"),
         (["+trainer.longvt.floder=x"], "floder"),
     ):

@@ -1,0 +1,83 @@
+"""A scripted policy behind the real protocol: an OpenAI-compatible server on a loopback socket, no model."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Script = Callable[[int, dict[str, Any]], str | int | dict[str, Any]]
+"""``(turn, request) -> text``, or an HTTP status to fail with, or a whole ``message``. A turn is counted from the
+assistant messages that the request carries."""
+
+
+class ChatServer:
+    """Use as a context manager; ``url`` is what a client's ``base_url`` is set to.
+
+    Args:
+        script: decides.
+        count: tokens of a text, for ``usage``; ``None``: its words.
+    """
+
+    model = "scripted-policy"
+
+    def __init__(self, script: Script, count: Callable[[str], int] | None = None):
+        self._script, self._count = script, count or (lambda text: len(text.split()))
+        self.requests: list[dict[str, Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.requests.append(request)
+                status, body = outer._answer(request)
+                payload = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> ChatServer:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        turn = sum(message["role"] == "assistant" for message in request["messages"])
+        said = self._script(turn, request)
+        if isinstance(said, int):
+            return said, {"error": {"message": "scripted failure"}}
+        message = said if isinstance(said, dict) else {"role": "assistant", "content": said}
+        prompt = sum(self._count(json.dumps(_without_images(m))) for m in request["messages"])
+        completion = self._count(message.get("content") or "")
+        cut = completion > request["max_tokens"]
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        choice = {"index": 0, "message": message, "finish_reason": "length" if cut else "stop"}
+        return 200, {
+            "id": "scripted",
+            "object": "chat.completion",
+            "created": 0,
+            "model": self.model,
+            "choices": [choice],
+            "usage": usage,
+        }
+
+
+def _without_images(message: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(message["content"], str):
+        return message
+    return {**message, "content": [item for item in message["content"] if item["type"] != "image_url"]}

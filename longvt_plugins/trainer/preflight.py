@@ -1,0 +1,56 @@
+"""What is checked before a run costs anything: options of loop and reward, media profile, stamps of checkpoints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.loops.options import LoopOptions
+from longvt_plugins.reward import RewardConfig
+from longvt_plugins.tokens.profiles import MediaProfile, check_stamp, profile_named
+
+
+def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfile:
+    """The run's media profile, once everything that names it agrees.
+
+    Args:
+        folder: of the run; it may hold checkpoints of an earlier part of it.
+
+    Raises:
+        ConfigError: options that the loop or the reward would refuse, trajectory by trajectory.
+        ProfileError: an unknown profile, one not offered for this model, or one that a checkpoint was not made with.
+    """
+    LoopOptions.of(config.actor_rollout_ref.rollout, config.data.max_response_length)
+    _check_reward(config.reward.custom_reward_function)
+    profile = profile_named((config.data.get("longvt") or {}).get("profile"))
+    model = os.path.expanduser(config.actor_rollout_ref.model.path)
+    profile.check_model(_model_type(model))
+    for checkpoint in (model, folder):
+        if Path(checkpoint).is_dir():
+            check_stamp(checkpoint, profile.name)
+    return profile
+
+
+def _check_reward(function: DictConfig) -> None:
+    """verl hides what a reward raises, and goes on with the trajectories that are left."""
+    if function.get("path") == "pkg://longvt_plugins.reward":
+        try:
+            RewardConfig(**(function.get("reward_kwargs") or {}))
+        except ValueError as error:
+            raise ConfigError("reward_kwargs", str(error), "Correct reward.custom_reward_function.") from error
+
+
+def _model_type(model: str) -> str:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(model, trust_remote_code=False).model_type
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"actor_rollout_ref.model.path={model}",
+            f"is not a checkpoint that transformers can read ({str(error).splitlines()[0]})",
+            "Name a folder with a config.json, or a model of the hub.",
+        ) from error

@@ -1,0 +1,41 @@
+"""What cannot work is refused before a run costs anything."""
+
+import pytest
+
+from longvt_plugins.errors import ConfigError, ProfileError
+from longvt_plugins.tokens.profiles import check_stamp, stamp
+from longvt_plugins.trainer.preflight import preflight
+
+
+def test_a_good_recipe_passes(demo, tmp_path):
+    assert preflight(demo.compose(), tmp_path / "new").name == "frames-time"
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "said"),
+    [
+        ("+data.longvt.profile=frames", ProfileError, "known are frames-time"),
+        ("+data.longvt.profile=native", ProfileError, "offered for qwen3_vl"),
+        ("+actor_rollout_ref.rollout.custom.longvt.max_frame=3", ConfigError, "max_frame'"),
+        ("+reward.custom_reward_function.reward_kwargs.anwser=1", ConfigError, "anwser"),
+        ("+reward.custom_reward_function.reward_kwargs.judge={endpoints: [ftp://x]}", ConfigError, "ftp"),
+        ("actor_rollout_ref.model.path=/nowhere", ConfigError, "model.path=/nowhere"),
+    ],
+)
+def test_what_cannot_work_is_named(demo, tmp_path, override, error, said):
+    with pytest.raises(error, match=said):
+        preflight(demo.compose(override), tmp_path)
+
+
+def test_profiles_do_not_mix(demo, tmp_path):
+    stamp(tmp_path, "longvt-compat")
+    with pytest.raises(ProfileError, match="made with media profile longvt-compat, and this run uses frames-time"):
+        preflight(demo.compose(), tmp_path)
+    assert preflight(demo.compose("+data.longvt.profile=longvt-compat"), tmp_path).name == "longvt-compat"
+
+
+def test_a_damaged_stamp_is_not_ignored(tmp_path):
+    (tmp_path / "longvt_profile.json").write_text("{")
+    with pytest.raises(ProfileError, match="not a profile stamp"):
+        check_stamp(tmp_path, "frames-time")
+    check_stamp(tmp_path / "none", "frames-time")
