@@ -138,16 +138,22 @@ async def compute_score(
 
 
 def judge_of(config: JudgeConfig) -> Judge:
-    """The judge of this event loop for ``config``; the same one at every call."""
+    """The judge of this event loop for ``config``; the same one at every call.
+
+    Connections belong to an event loop. What was learnt (verdicts, failures) belongs to the process: some trainers
+    start a loop for every batch.
+    """
     from .judge import Judge
 
     judges = _judges.setdefault(asyncio.get_running_loop(), {})
     if config not in judges:
-        judges[config] = Judge(config)
+        judges[config] = Judge(config, *_learnt.get(config, ()))
+        _learnt[config] = judges[config].ledger, judges[config].breaker
     return judges[config]
 
 
 _judges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[JudgeConfig, Judge]] = weakref.WeakKeyDictionary()
+_learnt: dict[JudgeConfig, tuple] = {}
 
 
 def _rule_grade(transcript, ground_truth, options, windows, config, question, data_source) -> Grade | None:

@@ -33,6 +33,8 @@ def transcript_of_messages(messages: Iterable[Mapping[str, Any]]) -> Transcript:
     for message in messages:
         role, text = message.get("role"), text_of(message.get("content"))
         if role == "assistant":
+            if message.get("reasoning_content"):
+                text = f"<think>{message['reasoning_content']}</think>{text}"
             written = [_call_text(call) for call in message.get("tool_calls") or ()]
             if written:
                 text = "\n".join([text, *(f"<tool_call>\n{call}\n</tool_call>" for call in written)]).strip()

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.reward.ledger import LedgerEntry, open_ledger
+from longvt_plugins.reward.ledger import Ledger, LedgerEntry, open_ledger
 from longvt_plugins.reward.verdict import parse_reply
 from longvt_plugins.types import AbstainCause, Verdict
 
@@ -33,7 +33,11 @@ _ENDPOINT_PAUSE_S = 0.05
 class Judge:
     """Belongs to the event loop in which it is first used. Close it with ``close()`` or ``async with``."""
 
-    def __init__(self, config: JudgeConfig):
+    def __init__(self, config: JudgeConfig, ledger: Ledger | None = None, breaker: Breaker | None = None):
+        """
+        Args:
+            ledger, breaker: to share with other event loops; by default those of ``config``.
+        """
         if not config.endpoints or any(endpoint.url == ROUTER for endpoint in config.endpoints):
             raise ConfigError(
                 "judge.endpoints",
@@ -41,10 +45,10 @@ class Judge:
                 "Set judge.endpoints to a URL, or enable reward.reward_model.",
             )
         self.config = config
-        self.ledger = open_ledger(config.ledger)
+        self.ledger = ledger or open_ledger(config.ledger)
         self.calls = 0
         """Requests made, retries included."""
-        self._breaker = Breaker(config.breaker)
+        self.breaker = breaker or Breaker(config.breaker)
         self._endpoints = [Endpoint(endpoint, config) for endpoint in config.endpoints]
         self._admission = asyncio.Semaphore(sum(endpoint.concurrency for endpoint in config.endpoints))
         self._model = config.model
@@ -75,7 +79,7 @@ class Judge:
         Raises:
             JudgeError: the breaker is open.
         """
-        self._breaker.check()
+        self.breaker.check()
         question, reference, answer = clean(question), clean(reference), clean(answer)
         if not reference.strip():
             reason = "there is no reference to compare with"
@@ -83,12 +87,12 @@ class Judge:
         try:
             await self._name_model()
         except RetryableFault as fault:
-            self._breaker.add(failed=True, why=str(fault))
+            self.breaker.add(failed=True, why=str(fault))
             return self._abstention("unreachable", str(fault))
         key = self._key(question, reference, answer)
         entry, hit = await self.ledger.once(key, lambda: self._asked(key, question, reference, answer))
         if not hit:
-            self._breaker.add(failed=entry.verdict.status != "ok", why=entry.verdict.reason)
+            self.breaker.add(failed=entry.verdict.status != "ok", why=entry.verdict.reason)
         return entry.verdict
 
     def _key(self, question: str, reference: str, answer: str) -> str:
