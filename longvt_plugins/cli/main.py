@@ -18,6 +18,7 @@ from longvt_plugins.errors import LongVTError
 VERBS = {
     "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",
+    "judge": "the LLM judge: check an endpoint, rescore finished rollouts, compare two scorings",
     "summary": "what a run did: steps, reward parts, tool calls, files",
     "watch": "run a training command, show its progress, end it if it stalls",
 }

@@ -23,6 +23,7 @@ from .conversation import transcript_of_text
 from .format import follows_format
 from .grade import Grade, grade, references_of
 from .grounding import grounding_score, windows_of
+from .score import broken_note, with_score
 from .sources import source_of
 
 if TYPE_CHECKING:
@@ -174,44 +175,34 @@ def _record(
     data_source: str,
 ) -> RewardRecord:
     crops = transcript.crops_ok()
-    source = source_of(data_source)
-    counts = {"tool_calls": len(transcript.calls), "crops_ok": len(crops), "task": config.task or source.task}
-    nothing = {"score": 0.0, "acc": None, "format": 0.0, "grounding": None}
+    task = config.task or source_of(data_source).task
+    counts = {"score": 0.0, "tool_calls": len(transcript.calls), "crops_ok": len(crops), "task": task}
     if grades is None:
+        nothing = {"acc": None, "format": 0.0, "grounding": None, "abstained": False, "faulted": True}
         reason = f"{transcript.fault.kind}: {transcript.fault.message}"
-        return RewardRecord(**nothing, **counts, abstained=False, faulted=True, decided_by="nobody", reason=reason)
+        return RewardRecord(**counts, **nothing, decided_by="nobody", reason=reason)
 
-    verdict = grades.verdict
-    judged_by = {"judge_id": verdict.judge_id, "verdict_key": verdict.key} if verdict else {}
-    reason = grades.reason + (f"; {broken} of the ground-truth segments are no windows" if broken else "")
-    acc = grades.acc
+    acc, reason = grades.acc, grades.reason + (broken_note(broken) if broken else "")
     if acc is None and config.on_abstain == "raise":
-        raise JudgeError(
-            reason, "leaves an answer undecided, and on_abstain is 'raise'", "Repair the judge or the row."
-        )
+        remedy = "Repair the judge or the row."
+        raise JudgeError(reason, "leaves an answer undecided, and on_abstain is 'raise'", remedy)
     if acc is None and config.on_abstain == "zero":
         acc, reason = 0.0, f"{reason}; counted as wrong (on_abstain: zero)"
-    common = {**counts, **judged_by, "decided_by": grades.decided_by, "reason": reason, "faulted": False}
-    if acc is None:
-        return RewardRecord(**nothing, **common, abstained=True)
-
-    kept = float(follows_format(transcript, config.think))
     spans = [crop.span_s for crop in crops]
     grounding = grounding_score(spans, windows, config.spans, config.measure, config.tolerance_s) if windows else None
-    used = float(bool(crops) and acc >= 0.5)
-    weights = config.ungrounded if grounding is None and config.ungrounded else config
-    call_cost = min(config.call_cost * max(0, len(transcript.calls) - 1), weights.answer) if acc == 1 else 0.0
-    score = weights.answer * acc + weights.format * kept + config.grounding * (grounding or 0.0) + config.tool * used
-    return RewardRecord(
-        score=acc if source.score_is_acc else score - call_cost,
+    record = RewardRecord(
+        **counts,
         acc=acc,
-        format=kept,
+        format=float(follows_format(transcript, config.think)),
         grounding=grounding,
-        tool=used,
-        call_cost=call_cost,
-        abstained=False,
-        **common,
+        abstained=acc is None,
+        faulted=False,
+        decided_by=grades.decided_by,
+        reason=reason,
+        judge_id=grades.verdict.judge_id if grades.verdict else "",
+        verdict_key=grades.verdict.key if grades.verdict else "",
     )
+    return with_score(record, config, data_source)
 
 
 def _transcript(data_source: str, solution_str: str, extra_info: Mapping[str, Any], config: RewardConfig) -> Transcript:

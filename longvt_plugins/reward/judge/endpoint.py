@@ -48,7 +48,8 @@ class Endpoint:
         self.url = config.url
         self.in_flight = 0
         self._openai, self._config, self._judge = openai, config, judge
-        self._structured = judge.structured
+        self.structured = judge.structured
+        """Whether it is asked by JSON schema; off once it refused that."""
         self._slots = asyncio.Semaphore(config.concurrency)
         self._failures, self._pause_s, self._up_at = 0, PAUSES_S[0], 0.0
         self._probing = asyncio.Lock()
@@ -123,7 +124,7 @@ class Endpoint:
 
     async def _request(self, model: str, messages: list[dict[str, str]]) -> Reply:
         openai, judge = self._openai, self._judge
-        extra = {"response_format": SCHEMA} if self._structured else {}
+        extra = {"response_format": SCHEMA} if self.structured else {}
         try:
             async with asyncio.timeout(judge.attempt_s):
                 completion = await self._client.chat.completions.create(
@@ -143,7 +144,7 @@ class Endpoint:
         except openai.APIStatusError as error:
             status = error.status_code
             if status in (400, 422) and extra and "response_format" in str(error):
-                self._structured = False
+                self.structured = False
                 return await self._request(model, messages)
             if status in (408, 409, 429) or status >= 500:
                 raise RetryableFault(f"HTTP {status}", _retry_after_s(error.response)) from error
