@@ -118,7 +118,7 @@ def test_undecidable_answers_abstain_and_vanished_videos_fault(train, rows):
 
 def test_the_judge_decided_what_rules_could_not(train, rows):
     judged = [record for record in train if record.reward.decided_by == "judge"]
-    assert len(judged) > len(train) / 6
+    assert len(judged) >= GROUP
     for record in judged:
         said = extract_answer(record.transcript.turns[-1].text)
         assert record.reward.acc == float(said.casefold() in rows[record.sample_index]["reward_model"]["ground_truth"])

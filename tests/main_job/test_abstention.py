@@ -1,0 +1,85 @@
+"""Real runs with 1, n - 1 and n abstentions in a group, group filtering off and on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longvt_plugins.trainer import trajectory_log
+
+pytestmark = pytest.mark.full
+ROOT = Path(__file__).parents[2]
+PLANTED = Path(__file__).parent / "planted_reward.py"
+GROUP, STEPS = 4, 3
+
+
+def planned(index: int) -> int:
+    """As ``planted_reward.py`` does, which is loaded by path."""
+    return (0, 1, GROUP - 1, GROUP)[index % 4]
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["all groups", "filtered groups"])
+def planted(request, run, tmp_path_factory):
+    """Whether groups were filtered, the trajectories by group, and the metrics by step."""
+    folder = tmp_path_factory.mktemp("planted")
+    environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"), "PYTHONPATH": str(ROOT)}
+    python = [sys.executable, "-m"]
+    subprocess.run([*python, "data_prep.demo_footage", f"{folder}/data"], cwd=ROOT, env=environment, check=True)
+    command = [*python, "longvt_plugins.cli.main", "watch", "--folder", f"{folder}/train", "--log", f"{folder}/log"]
+    command += ["--idle", "300", "--", *python, "verl.trainer.main_ppo", "--config-name", "longvt_demo"]
+    command += [f"longvt.run={folder}", f"actor_rollout_ref.model.path={run.folder}/model"]
+    command += [f"trainer.total_training_steps={STEPS}", "trainer.save_freq=-1", "trainer.val_before_train=false"]
+    command += [f"reward.custom_reward_function.path={PLANTED}", "actor_rollout_ref.actor.use_kl_loss=true"]
+    if request.param:
+        command += ["algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=score"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stdout
+    groups = defaultdict(list)
+    for record in trajectory_log.read(folder / "train" / "trajectories", "train"):
+        groups[record.step, record.group].append(record)
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return request.param, groups, {line["step"]: line["data"] for line in map(json.loads, lines)}
+
+
+def test_the_abstentions_are_as_planned(planted):
+    filtered, groups, _ = planted
+    counts = {planned(members[0].sample_index): 0 for members in groups.values()}
+    for members in groups.values():
+        assert len(members) == GROUP
+        abstained = sum(record.reward.abstained for record in members)
+        assert abstained == planned(members[0].sample_index)
+        counts[abstained] += 1
+    assert set(counts) == ({0, 1} if filtered else {0, 1, GROUP - 1, GROUP})
+
+
+def test_advantages_equal_an_offline_computation_without_them(planted):
+    _, groups, _ = planted
+    for members in groups.values():
+        scores = np.array([np.nan if record.reward.abstained else record.reward.score for record in members])
+        scored = scores[~np.isnan(scores)]
+        expected = np.zeros(GROUP)
+        if len(scored) > 1:
+            expected = np.nan_to_num((scores - scored.mean()) / (scored.std(ddof=1) + 1e-6))
+        assert [record.advantage for record in members] == pytest.approx(expected, abs=1e-3)
+        assert [record.included for record in members] == [len(scored) > 1 and not np.isnan(s) for s in scores]
+
+
+def test_filtering_leaves_groups_that_teach_something(planted):
+    filtered, groups, _ = planted
+    if filtered:
+        for members in groups.values():
+            assert len({record.reward.score for record in members if not record.reward.abstained}) > 1
+
+
+def test_metrics_stay_finite(planted):
+    _, _, metrics = planted
+    assert len(metrics) == STEPS
+    for values in metrics.values():
+        assert all(np.isfinite(value) for value in values.values() if isinstance(value, float))
