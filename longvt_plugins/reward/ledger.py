@@ -4,7 +4,8 @@ A line is written whole, by one ``write`` under a lock, before anybody is told t
 machine died, the disk was full) is skipped and counted, and the next line starts after it. ``single flight``: the
 process that asks a question holds a record lock on the byte of ``<file>.lock`` that the question hashes to, so equal
 questions wait for one call. The kernel drops such locks with their process: after a kill -9 nothing is held, and at
-most the calls in flight are made again. Only decisions are cached: an abstention is recorded, and asked again.
+most the calls in flight are made again. Only decisions are cached: an abstention is told to those who waited for it,
+recorded, and asked again.
 
 Why not SQLite: single flight would need leases with clocks, its WAL does not work on a shared filesystem, and a
 person cannot read it. Record locks work on NFSv4. Lines survive the death of the process; those of the last seconds
@@ -77,6 +78,7 @@ class Ledger:
         self.hits = 0
         self.damaged_lines = 0
         self._known: dict[str, LedgerEntry] = {}
+        self._abstained: dict[str, LedgerEntry] = {}
         self._flights: dict[str, concurrent.futures.Future[LedgerEntry | None]] = {}
         self._guard = threading.RLock()
         self._read_to = 0
@@ -114,10 +116,11 @@ class Ledger:
 
     async def _lead(self, key: str, ask, flight: concurrent.futures.Future) -> tuple[LedgerEntry, bool]:
         entry, hit, error = None, False, None
+        since = time.time()
         try:
             async with self._claimed(key):
                 with self._guard:
-                    entry = self._look_up(key)
+                    entry = self._look_up(key) or self._abstention(key, since)
                 hit = entry is not None
                 if hit:
                     self._hit(entry)
@@ -178,6 +181,14 @@ class Ledger:
     def _remember(self, entry: LedgerEntry) -> None:
         if entry.verdict.status == "ok":
             self._known.setdefault(entry.key, entry)
+            self._abstained.pop(entry.key, None)
+        else:
+            self._abstained[entry.key] = entry
+
+    def _abstention(self, key: str, since: float) -> LedgerEntry | None:
+        """What another process found out while this one waited: in an outage, not everyone waits in turn."""
+        entry = self._abstained.get(key)
+        return entry if entry and entry.time >= since else None
 
     def _hit(self, entry: LedgerEntry) -> None:
         self.hits += 1

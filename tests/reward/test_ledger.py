@@ -169,6 +169,16 @@ def test_16_equal_answers_from_8_processes_are_one_verdict(tmp_path, fault_rate)
     assert len(list(Ledger(tmp_path / "l").entries())) == 1
 
 
+@pytest.mark.full
+def test_in_an_outage_processes_do_not_wait_in_turn(tmp_path):
+    with JudgeServer() as server:
+        url = server.url
+    children = [asker(url, tmp_path / "l", ["the same"]) for _ in range(4)]
+    told = [child.communicate(timeout=120)[0].split() for child in children]
+    assert [ok for ok, _ in told] == ["0"] * 4
+    assert sum(calls != "0" for _, calls in told) < 4, "who waited took over what was found out"
+
+
 def test_kill_9_repeats_at_most_what_was_in_flight(tmp_path):
     answers = [f"n {i}" for i in range(200)]
     ledger = tmp_path / "l"
