@@ -154,13 +154,14 @@ class Judge:
     def _abstention(self, cause: AbstainCause, reason: str) -> Verdict:
         return Verdict(status="abstain", judge_id=self.judge_id, cause=cause, reason=f"{cause}: {reason}")
 
-    async def _least_loaded(self, avoid: Endpoint | None) -> Endpoint:
-        """An endpoint that is up, rather not ``avoid``; waits for one if all rest."""
-        while True:
-            up = [endpoint for endpoint in self._endpoints if not endpoint.down_for_s]
-            if up:
-                return min(up, key=lambda endpoint: (endpoint is avoid, endpoint.load))
-            await asyncio.sleep(max(_ENDPOINT_PAUSE_S, min(e.down_for_s for e in self._endpoints)))
+
+async def _least_loaded(endpoints: list[Endpoint], avoid: set[Endpoint]) -> Endpoint:
+    """An endpoint that is up, rather none of ``avoid``; waits for one if all rest."""
+    while True:
+        up = [endpoint for endpoint in endpoints if not endpoint.down_for_s]
+        if up:
+            return min(up, key=lambda endpoint: (endpoint in avoid, endpoint.load))
+        await asyncio.sleep(max(_ENDPOINT_PAUSE_S, min(endpoint.down_for_s for endpoint in endpoints)))
 
 
 class _Call:
@@ -183,15 +184,19 @@ class _Call:
             return judge._abstention(cause, f"{self.attempts} requests in {judge.config.deadline_s:g} s; {faults}")
 
     async def _until_decided(self) -> Verdict:
-        judge, unparsable, last = self._judge, 0, None
+        judge, unparsable = self._judge, 0
+        willing, tried = judge.endpoints, set()
         while True:
-            endpoint = await judge._least_loaded(avoid=last)
+            endpoint = await _least_loaded(willing, avoid=tried)
             pause_s = self._pause_s()
             try:
                 reply = await self._try(endpoint)
             except RefusedFault as fault:
                 self.faults.append(str(fault))
-                return judge._abstention("refused", str(fault))
+                willing.remove(endpoint)
+                if not willing:
+                    return judge._abstention("refused", str(fault))
+                continue
             except RetryableFault as fault:
                 self.faults.append(str(fault))
                 if fault.retry_after_s is not None:
@@ -204,10 +209,10 @@ class _Call:
                 self.faults.append("unparsable reply")
                 if unparsable >= judge.config.unparsable_replies:
                     return judge._abstention("unparsable", f"{unparsable} replies without a verdict")
-            elsewhere = any(e is not endpoint and not e.down_for_s for e in judge._endpoints)
-            if not (elsewhere and last is not endpoint):
+            tried.add(endpoint)
+            if all(other in tried or other.down_for_s for other in willing):
                 await asyncio.sleep(pause_s)
-            last = endpoint
+                tried.clear()
 
     async def _try(self, endpoint: Endpoint) -> Reply:
         self.attempts += 1

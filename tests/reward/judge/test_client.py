@@ -123,20 +123,31 @@ async def test_retry_after_is_obeyed():
     assert 2 <= len(server.asked) <= 3
 
 
+async def test_two_servers_that_ask_to_wait_are_not_played_off_against_each_other():
+    busy = {"fault_rate": 1.0, "faults": ["429"], "retry_after_s": 0.4}
+    with JudgeServer(**busy) as one, JudgeServer(**busy) as other:
+        await ask(config(one, other, model="m", deadline_s=1.0, backoff_s=0.001), "a red car")
+    assert 4 <= len(one.asked) + len(other.asked) <= 6
+
+
 async def test_a_server_without_structured_output_is_asked_without():
     with JudgeServer(structured=False) as server:
         verdicts = await ask(config(server, model="m"), "a red car", "b")
     assert [v.score for v in verdicts] == [1.0, 0.0]
 
 
-async def test_a_refusal_is_not_repeated():
-    class Refusing(JudgeServer):
-        async def _answer(self, writer, fault, texts):
-            return await self._send(writer, 401, {"error": {"message": "wrong key"}})
+class Refusing(JudgeServer):
+    async def _answer(self, writer, fault, texts):
+        return await self._send(writer, 401, {"error": {"message": "wrong key"}})
 
+
+async def test_a_refusal_is_not_repeated_there():
     with Refusing() as server:
         (verdict,) = await ask(config(server, model="m"), "a red car")
     assert verdict.cause == "refused" and "wrong key" in verdict.reason and len(server.asked) == 1
+    with Refusing() as refusing, JudgeServer() as server:
+        verdicts = await ask(config(refusing, server, model="m"), *(f"n {i}" for i in range(6)))
+    assert {v.status for v in verdicts} == {"ok"} and len(refusing.asked) <= 6
 
 
 async def test_without_a_reference_nobody_is_asked():
