@@ -10,15 +10,29 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 import longvt_plugins
 
 RECIPES = Path(longvt_plugins.__file__).parent / "recipes"
+LMMS_ENGINE = "lmms_engine.launch.cli"
+
+
+def runs_lmms_engine() -> bool:
+    """Whether lmms-engine's launcher is the program that runs."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name == LMMS_ENGINE
 
 
 class LongVTSearchPath(SearchPathPlugin):
-    """Appends the recipe folders of verl to the search path of ``verl.trainer.main_ppo``.
+    """Appends the recipe folders of verl or lmms-engine to Hydra's search path, whichever runs.
 
-    It is also the one place that notices when verl never loaded our entry point: verl itself is silent.
+    lmms-engine has no entry point for plugins, so this is also where our names become known to it. For verl it is
+    the one place that notices when our entry point was never loaded: verl itself is silent.
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if runs_lmms_engine():
+            from longvt_plugins.datasets.lmms.register import register
+
+            search_path.append(provider="longvt", path=f"file://{RECIPES / 'sft'}")
+            register()
+            return
         search_path.append(provider="longvt", path=f"file://{RECIPES / 'rl'}")
         policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower()
         if "verl" in sys.modules and "longvt_plugins.registry" not in sys.modules and policy == "auto":

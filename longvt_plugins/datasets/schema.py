@@ -1,12 +1,19 @@
-"""RL rows: the one description that writers and readers share.
+"""Rows on disk: the one description that writers and readers share. Parquet, with explicit schemas.
 
-Explicit, because parquet structs inferred from rows drift between files. ``segments`` are the
-ground-truth windows in seconds; a row without any has no grounding reward. ``videos`` are paths,
-absolute or relative to ``data.longvt.video_root``; each ``<video>`` in the prompt stands for one.
+* RL rows (``RLRow``): a prompt with one ``<video>`` or ``<image>`` per medium, an answer, ground-truth windows.
+* SFT chains (``Chain``): whole conversations. ``messages`` is a JSON string, because parquet structs inferred from
+  conversations drift between files and fill each other's missing keys with nulls.
+* RFT traces: SFT chains whose ``origin`` says which rollout they are and what it was rewarded with.
+
+Paths are absolute or relative to a root that the reader is given. Times are seconds. Published LongVT files have
+other shapes; ``chains.py`` and ``verl_rl.py`` read them unchanged.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -14,13 +21,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longvt_plugins.types import Span
 
-VERSION = 1
+VERSION = 2
+SFT_VERSION = 1
+NO_TOOLS = "none"
+"""verl takes an empty ``tool_selection`` for all tools; a name that no tool has leaves none."""
 
 RL_SCHEMA = pa.schema(
     [
         ("data_source", pa.string()),
+        ("agent_name", pa.string()),
         ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
         ("videos", pa.list_(pa.string())),
+        ("images", pa.list_(pa.string())),
         ("ability", pa.string()),
         ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
         (
@@ -32,6 +44,7 @@ RL_SCHEMA = pa.schema(
                     ("question", pa.string()),
                     ("options", pa.list_(pa.string())),
                     ("segments", pa.list_(pa.list_(pa.float64(), 2))),
+                    ("tool_selection", pa.list_(pa.string())),
                 ]
             ),
         ),
@@ -39,21 +52,28 @@ RL_SCHEMA = pa.schema(
     metadata={"longvt_rl_version": str(VERSION)},
 )
 
+SFT_SCHEMA = pa.schema(
+    [("id", pa.string()), ("messages", pa.string()), ("tools", pa.string()), ("origin", pa.string())],
+    metadata={"longvt_sft_version": str(SFT_VERSION)},
+)
 
-class Message(BaseModel):
+
+class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class Message(Closed):
     role: str
     content: str
 
 
-class RLRow(BaseModel):
+class RLRow(Closed):
     """One RL row, as a writer builds it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     data_source: str
     prompt: list[Message]
-    videos: list[str]
+    videos: list[str] = Field(default_factory=list)
+    images: list[str] = Field(default_factory=list)
     question: str
     ground_truth: str
     index: int
@@ -61,12 +81,17 @@ class RLRow(BaseModel):
     options: list[str] = Field(default_factory=list)
     """The possible answers, when they are few and known: an answer outside them is then wrong for certain."""
     segments: list[Span] = Field(default_factory=list)
+    """Ground-truth windows; a row without any has no grounding reward."""
+    tools: list[str] | None = None
+    """Names of the tools this row may call. ``None``: all of the recipe. Empty: none."""
+    agent_name: str = "longvt_agent"
 
     @model_validator(mode="after")
-    def _placeholders_match_videos(self) -> RLRow:
-        placeholders = sum(message.content.count("<video>") for message in self.prompt)
-        if placeholders != len(self.videos):
-            raise ValueError(f"{placeholders} <video> placeholders for {len(self.videos)} videos: make them equal")
+    def _check(self) -> RLRow:
+        for mark, media in (("<video>", self.videos), ("<image>", self.images)):
+            placeholders = sum(message.content.count(mark) for message in self.prompt)
+            if placeholders != len(media):
+                raise ValueError(f"{placeholders} {mark} placeholders for {len(media)} {mark[1:-1]}s: make them equal")
         for start_s, end_s in self.segments:
             if not 0 <= start_s < end_s:
                 raise ValueError(f"segment [{start_s}, {end_s}] must satisfy 0 <= start < end, in seconds")
@@ -75,8 +100,10 @@ class RLRow(BaseModel):
     def to_parquet_row(self) -> dict[str, Any]:
         return {
             "data_source": self.data_source,
+            "agent_name": self.agent_name,
             "prompt": [message.model_dump() for message in self.prompt],
             "videos": self.videos,
+            "images": self.images,
             "ability": "video",
             "reward_model": {"style": "rule", "ground_truth": self.ground_truth},
             "extra_info": {
@@ -85,12 +112,76 @@ class RLRow(BaseModel):
                 "question": self.question,
                 "options": self.options,
                 "segments": [list(segment) for segment in self.segments],
+                "tool_selection": [NO_TOOLS] if self.tools == [] else self.tools,
             },
         }
 
 
-def write_rl_rows(rows: list[RLRow], path: str) -> None:
-    """Write ``rows`` as parquet with ``RL_SCHEMA``."""
+class Origin(Closed):
+    """The rollout that an RFT trace was."""
+
+    run: str
+    step: int
+    group: str
+    session: int
+    data_source: str
+    question: str
+    ground_truth: Any
+    score: float
+    acc: float | None
+    grounding: float | None
+    format: float
+    reason: str
+    tokens: int
+    """Tokens that the policy generated."""
+
+
+class Chain(Closed):
+    """One conversation to learn from, as a writer builds it. ``messages`` are in the form of ``chains.py``."""
+
+    id: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] = Field(default_factory=list)
+    """Function schemas that the template shows."""
+    origin: Origin | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Chain:
+        from .problems import problems_of
+
+        for problem in problems_of(self.messages):
+            raise ValueError(str(problem))
+        return self
+
+    def to_parquet_row(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "messages": json.dumps(self.messages, ensure_ascii=False),
+            "tools": json.dumps(self.tools, ensure_ascii=False) if self.tools else None,
+            "origin": self.origin.model_dump_json() if self.origin else None,
+        }
+
+
+def write_rl_rows(rows: Iterable[RLRow], path: str | os.PathLike[str]) -> int:
+    """Write ``rows`` as parquet with ``RL_SCHEMA``; returns how many."""
+    return _write((row.to_parquet_row() for row in rows), RL_SCHEMA, path)
+
+
+def write_chains(chains: Iterable[Chain], path: str | os.PathLike[str]) -> int:
+    """Write ``chains`` as parquet with ``SFT_SCHEMA``; returns how many."""
+    return _write((chain.to_parquet_row() for chain in chains), SFT_SCHEMA, path)
+
+
+def _write(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: str | os.PathLike[str], batch: int = 1024) -> int:
+    """In batches, to a scratch file that takes the name when it is whole."""
+    import itertools
+
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.Table.from_pylist([row.to_parquet_row() for row in rows], schema=RL_SCHEMA), path)
+    scratch, count, rows = f"{os.fspath(path)}.tmp", 0, iter(rows)
+    with pq.ParquetWriter(scratch, schema) as writer:
+        while some := list(itertools.islice(rows, batch)):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+            count += len(some)
+    os.replace(scratch, path)
+    return count

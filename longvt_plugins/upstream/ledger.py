@@ -27,6 +27,26 @@ class Workaround:
 
 LEDGER = (
     Workaround(
+        module="longvt_plugins.upstream.lmms_cpu",
+        why="The device mesh is made on 'cuda' and the CUDA device is named and asked for, also with use_cpu: true.",
+        where="lmms_engine/parallel/process_group_manager.py:66 and utils/fsdp2_utils.py:88, train/fsdp2/"
+        "fsdp2_trainer.py:347",
+        version="lmms-engine 0.1.4",
+        test="tests/upstream/test_lmms_cpu.py",
+        until="lmms-engine takes the device from use_cpu",
+        after="lmms_engine.parallel.process_group_manager",
+    ),
+    Workaround(
+        module="longvt_plugins.upstream.lmms_settings",
+        why="Settings are accepted and silently not carried out: use_rmpad without liger, float16 for bf16: false, "
+        "sequence parallelism without rmpad. A dataset sees only its own settings, so it cannot refuse them.",
+        where="lmms_engine/train/runner.py:40 TrainRunner.__init__, :126 _apply_monkey_patch",
+        version="lmms-engine 0.1.4",
+        test="tests/upstream/test_lmms_settings.py",
+        until="lmms-engine refuses them, or hands the whole configuration to a dataset",
+        after="lmms_engine.train.runner",
+    ),
+    Workaround(
         module="longvt_plugins.upstream.verl_equal_lengths",
         why="A batch whose sequences all have one length crashes for M-RoPE models: the (4, length) position ids "
         "are nested along the wrong dimension and the ragged index is then forced to the other.",
