@@ -9,6 +9,7 @@ import pytest
 from longvt_plugins.errors import ConfigError, JudgeError
 from longvt_plugins.reward.judge import Judge, JudgeConfig
 from longvt_plugins.reward.judge.prompt import clean, render
+from longvt_plugins.reward.ledger import Ledger
 from longvt_plugins.testing.judge_server import FAULTS, JudgeServer
 
 FAST = {"attempt_s": 0.5, "deadline_s": 20.0, "backoff_s": 0.01}
@@ -40,6 +41,19 @@ async def test_every_fault_is_survived_and_changes_no_score():
     assert set(server.served) == {*FAULTS, "ok"}
     assert [v.status for v in verdicts] == ["ok"] * 151
     assert [v.score for v in verdicts] == [0.0] * 150 + [1.0]
+
+
+@pytest.mark.full
+async def test_1000_verdicts_with_faults_are_right_and_recorded(tmp_path):
+    def third(question, reference, answer):
+        return (0.0, 0.5, 1.0)[int(answer) % 3]
+
+    with JudgeServer(score=third, fault_rate=0.2) as server:
+        verdicts = await ask(config(server, unparsable_replies=10, ledger=str(tmp_path / "l")), *map(str, range(1000)))
+    assert [v.score for v in verdicts] == [third("", "", str(i)) for i in range(1000)]
+    recorded = {entry.answer: entry for entry in Ledger(tmp_path / "l").entries()}
+    assert {int(answer): entry.verdict for answer, entry in recorded.items()} == dict(enumerate(verdicts))
+    assert sum(len(entry.faults) for entry in recorded.values()) >= sum(server.served.values()) - server.served["ok"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
