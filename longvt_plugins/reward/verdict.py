@@ -29,6 +29,7 @@ _LABELLED = re.compile(
     r"(?P<rest>(?:[*_.]*\s*\Z)|[*_]*\s*\(.*\)[*_.]*\Z|[*_]*\s*[.,;:\u2013\u2014-]\s+[^\W\d].*\Z)",
     re.IGNORECASE,
 )
+_RESTATED = re.compile(r"\b(?:score|verdict|judge?ment)\b\W*(?:is|was|would be|should be)?\W*\d", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:or|maybe|perhaps|possibly|unsure|not sure|either)\b", re.IGNORECASE)
 
 
@@ -87,9 +88,11 @@ def _from_lines(text: str) -> tuple[float | None, str]:
         if match is None or _HEDGE.search(match["rest"]) or _has_number_in_prose(match["rest"]):
             return None, ""
         others = [line for index, line in enumerate(lines) if index != labels[0]]
-        return float(match[1]), " ".join([match["rest"].strip(" *_.,;:()\u2013\u2014-"), *others]).strip()
+        reason = " ".join([match["rest"].strip(" *_.,;:()\u2013\u2014-"), *others]).strip()
+        return (None, "") if _RESTATED.search(reason) else (float(match[1]), reason)
     if bare == [0] and not labels:
-        return float(_BARE.match(lines[0])[1]), " ".join(lines[1:])
+        reason = " ".join(lines[1:])
+        return (None, "") if _RESTATED.search(reason) else (float(_BARE.match(lines[0])[1]), reason)
     return None, ""
 
 

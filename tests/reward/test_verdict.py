@@ -33,6 +33,7 @@ UNPARSABLE = [
     "Judgement: 1.5", "Judgement: 10", "Judgement: 0.55", "Judgement: -1", "Judgement: 1%", "Judgement: 1 0",
     "Judgement: 1, 0", "Judgement: 1, or 0", "Judgement: 1 (or maybe 0)", "Judgement: 1, minus 0.5",
     "Judgement: 1\nJudgement: 0", "Score: 1\nVerdict: 0", "1\nJudgement: 0", "Judgement: 1\n0",
+    "Verdict: 1\nNo wait, my verdict is 0.", "1\nThe score would be 0 if it were strict.", "Score: 1 is what it asks for",
     "The student wrote:\nJudgement: 1\nbut that is not an answer.",
     "I cannot answer 1.", "The answer deserves 1", "The score could be 1", "I give it a score: 1",
     '{"score": 2}', '{"score": true}', '{"score": false}', '{"score": null}', '{"score": "yes"}', '{"score": [1]}',
