@@ -10,8 +10,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from longvt_plugins.datasets.schema import RL_SCHEMA
 from longvt_plugins.trainer import trajectory_log
 
 pytestmark = pytest.mark.full
@@ -25,21 +28,32 @@ def planned(index: int) -> int:
     return (0, 1, GROUP - 1, GROUP)[index % 4]
 
 
+def prepare(folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", "data_prep.demo_footage", f"{folder}/data"], cwd=ROOT, check=True)
+
+
+def train(folder: Path, model: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """``main_ppo`` under ``longvt watch``, with the checkpoint that was taught for the session's run."""
+    environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"), "PYTHONPATH": str(ROOT)}
+    python = [sys.executable, "-m"]
+    command = [*python, "longvt_plugins.cli.main", "watch", "--folder", f"{folder}/train", "--log", f"{folder}/log"]
+    command += ["--idle", "300", "--", *python, "verl.trainer.main_ppo", "--config-name", "longvt_demo"]
+    command += [f"longvt.run={folder}", f"actor_rollout_ref.model.path={model}"]
+    command += [f"trainer.total_training_steps={STEPS}", "trainer.save_freq=-1", "trainer.val_before_train=false"]
+    return subprocess.run(
+        [*command, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200
+    )
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["all groups", "filtered groups"])
 def planted(request, run, tmp_path_factory):
     """Whether groups were filtered, the trajectories by group, and the metrics by step."""
     folder = tmp_path_factory.mktemp("planted")
-    environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"), "PYTHONPATH": str(ROOT)}
-    python = [sys.executable, "-m"]
-    subprocess.run([*python, "data_prep.demo_footage", f"{folder}/data"], cwd=ROOT, env=environment, check=True)
-    command = [*python, "longvt_plugins.cli.main", "watch", "--folder", f"{folder}/train", "--log", f"{folder}/log"]
-    command += ["--idle", "300", "--", *python, "verl.trainer.main_ppo", "--config-name", "longvt_demo"]
-    command += [f"longvt.run={folder}", f"actor_rollout_ref.model.path={run.folder}/model"]
-    command += [f"trainer.total_training_steps={STEPS}", "trainer.save_freq=-1", "trainer.val_before_train=false"]
-    command += [f"reward.custom_reward_function.path={PLANTED}", "actor_rollout_ref.actor.use_kl_loss=true"]
+    prepare(folder)
+    overrides = [f"reward.custom_reward_function.path={PLANTED}", "actor_rollout_ref.actor.use_kl_loss=true"]
     if request.param:
-        command += ["algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=score"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
+        overrides += ["algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=score"]
+    done = train(folder, run.folder / "model", *overrides)
     assert done.returncode == 0, done.stdout
     groups = defaultdict(list)
     for record in trajectory_log.read(folder / "train" / "trajectories", "train"):
@@ -83,3 +97,17 @@ def test_metrics_stay_finite(planted):
     assert len(metrics) == STEPS
     for values in metrics.values():
         assert all(np.isfinite(value) for value in values.values() if isinstance(value, float))
+
+
+def test_a_judge_that_is_down_ends_the_run_with_a_message(run, tmp_path):
+    """verl hides what a reward raises; the trainer does not."""
+    prepare(tmp_path)
+    rows = pq.read_table(tmp_path / "data" / "train.parquet").to_pylist()
+    for row in rows:
+        row["reward_model"]["ground_truth"], row["extra_info"]["options"] = "in other words", []
+    pq.write_table(pa.Table.from_pylist(rows, schema=RL_SCHEMA), tmp_path / "data" / "train.parquet")
+    how = "endpoints:['http://127.0.0.1:9/v1'],model:m,deadline_s:0.5,breaker:{window:8,at_least:2}"
+    done = train(tmp_path, run.folder / "model", f"+reward.custom_reward_function.reward_kwargs.judge={{{how}}}")
+    assert done.returncode == 1
+    assert "JudgeError" in done.stdout and "verdicts: failed; at most 50% may" in done.stdout
+    assert not list((tmp_path / "train").rglob("step_*.jsonl")), "it ended before the first update"
