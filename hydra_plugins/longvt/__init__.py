@@ -20,20 +20,20 @@ def runs_lmms_engine() -> bool:
 
 
 class LongVTSearchPath(SearchPathPlugin):
-    """Appends the recipe folders of verl or lmms-engine to Hydra's search path, whichever runs.
+    """Appends the recipe folders to Hydra's search path.
 
     lmms-engine has no entry point for plugins, so this is also where our names become known to it. For verl it is
     the one place that notices when our entry point was never loaded: verl itself is silent.
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for stage in ("rl", "sft"):
+            search_path.append(provider="longvt", path=f"file://{RECIPES / stage}")
         if runs_lmms_engine():
             from longvt_plugins.datasets.lmms.register import register
 
-            search_path.append(provider="longvt", path=f"file://{RECIPES / 'sft'}")
             register()
             return
-        search_path.append(provider="longvt", path=f"file://{RECIPES / 'rl'}")
         policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower()
         if "verl" in sys.modules and "longvt_plugins.registry" not in sys.modules and policy == "auto":
             print(

@@ -16,6 +16,8 @@ from longvt_plugins import __version__
 from longvt_plugins.errors import LongVTError
 
 VERBS = {
+    "check-data": "what is wrong with dataset files, row by row",
+    "data": "convert public datasets and rollouts into rows",
     "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",
     "judge": "the LLM judge: check an endpoint, rescore finished rollouts, compare two scorings",

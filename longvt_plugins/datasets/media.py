@@ -24,6 +24,8 @@ from longvt_plugins.video.sampling import fit_size
 from .paths import local_path
 from .problems import SAMPLING, WINDOW
 
+PICTURE_PIXELS = 1_003_520
+"""Height x width of a picture at most, unless a recipe says otherwise: 1,280 tokens of Qwen2.5-VL."""
 END_TOLERANCE_S = 0.5
 """How far a row's ``video_end`` may lie behind the last frame: annotations round durations."""
 
@@ -55,12 +57,12 @@ class MediaOptions:
     Attributes:
         profile: the media profile. ``native`` is taken for Qwen2.5-VL too: positions are explicit here.
         overview: sampling of whole videos; a row's own ``fps``, ``max_frames``, ``max_pixels`` go before it.
-        picture_pixels: height x width of a picture at most.
+        picture_pixels: height x width of a picture, at least and at most.
     """
 
     profile: MediaProfile = field(default_factory=lambda: profile_named(None))
     overview: SamplingPolicy = field(default_factory=SamplingPolicy)
-    picture_pixels: int = 1_003_520
+    picture_pixels: tuple[int, int] = (3_136, PICTURE_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def plan_media(
                 continue
             try:
                 path = local_path(item[item["type"]]["url"], root)
-                content += _show(item, path, options, images, videos)
+                content += _show(item, message["role"], path, options, images, videos)
             except LongVTError as error:
                 column = f"messages[{number}].content[{position}]"
                 raise DataError(f"{column}: {error.value}", error.rule, error.remedy) from error
@@ -132,23 +134,28 @@ def crop_items(outcome: CropOutcome, profile: MediaProfile) -> list[dict[str, An
     return items
 
 
-def _show(item, path: str, options: MediaOptions, images: list, videos: list) -> list[dict[str, Any]]:
+def _show(item, role: str, path: str, options: MediaOptions, images: list, videos: list) -> list[dict[str, Any]]:
     details = item[item["type"]]
     if item["type"] == "image_url":
-        images.append(plan_picture(path, options))
+        images.append(plan_picture(path, options.overview.patch, options.picture_pixels))
         return [{"type": "image"}]
     info = probe(path)
     if item["type"] == "frames":
         ref = _frames(info, details, options.overview.patch)
-        images.append(ref)
-        return image_items(ref, options.profile.labels)
-    ref = _window(info, details, options.overview)
+        if role == "tool":
+            images.append(ref)
+            return image_items(ref, options.profile.labels)
+    else:
+        ref = _window(info, details, options.overview)
     (videos if options.profile.video_tokens else images).append(ref)
     return options.profile.overview_content(ref)
 
 
-def plan_picture(path: str, options: MediaOptions) -> Picture:
+def plan_picture(path: str, patch: int, pixels: tuple[int, int]) -> Picture:
     """A picture and the size it is shown at, from its header.
+
+    Args:
+        pixels: height x width, at least and at most.
 
     Raises:
         DataError: the file is missing or not a picture.
@@ -158,8 +165,13 @@ def plan_picture(path: str, options: MediaOptions) -> Picture:
             width, height = image.size
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(path, f"is not a picture that opens ({error})", "Fix the path or the root.") from error
-    policy = options.overview
-    return Picture(path, fit_size((height, width), options.picture_pixels, policy.patch, policy.patch**2))
+    return Picture(path, fit_size((height, width), pixels[1], patch, pixels[0]))
+
+
+def picture_pixels(image_processor: Any, most: int | None = None) -> tuple[int, int]:
+    """Bounds within which a checkpoint's image processor leaves a picture as it is."""
+    size = image_processor.size
+    return size["shortest_edge"], max(size["shortest_edge"], min(size["longest_edge"], most or PICTURE_PIXELS))
 
 
 def _frames(info: VideoInfo, details: Mapping[str, Any], patch: int) -> MediaRef:

@@ -84,7 +84,8 @@ class RLRow(Closed):
     """Ground-truth windows; a row without any has no grounding reward."""
     tools: list[str] | None = None
     """Names of the tools this row may call. ``None``: all of the recipe. Empty: none."""
-    agent_name: str = "longvt_agent"
+    agent_name: str | None = None
+    """The agent loop for this row. ``None``: the recipe's; in a dataset that names loops, ``longvt_agent``."""
 
     @model_validator(mode="after")
     def _check(self) -> RLRow:

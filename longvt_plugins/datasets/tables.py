@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from longvt_plugins.errors import DataError
@@ -48,13 +49,60 @@ def rows_of(path: str | os.PathLike[str], batch: int = 256) -> Iterator[dict[str
         raise DataError(f"{path}, row {number}", f"is damaged ({error})", "Fetch the file again.") from error
 
 
-def map_rows(path: str | os.PathLike[str]):
-    """A memory-mapped ``datasets.Dataset``: its rows cost memory only while they are used.
+class RowFiles:
+    """Rows of several files as one sequence. Memory-mapped: a row costs memory only while it is used. Files may differ
+    in schema, which joining them would not survive: each row is read on its own and brought to one shape.
+
+    Args:
+        paths: parquet files.
+        shape: ``(row, number) -> row``, applied to each row that is taken.
 
     Raises:
         DataError: as ``open_parquet``.
     """
-    from datasets import Dataset
 
-    open_parquet(path)
-    return Dataset.from_parquet(os.path.expanduser(os.fspath(path)))
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        shape: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+    ):
+        from datasets import Dataset
+
+        self.paths = [os.path.expanduser(os.fspath(path)) for path in paths]
+        for path in self.paths:
+            open_parquet(path)
+        self._files = [Dataset.from_parquet(path) for path in self.paths]
+        self._starts = [0]
+        for file in self._files:
+            self._starts.append(self._starts[-1] + len(file))
+        self.column_names = sorted({column for file in self._files for column in file.column_names})
+        self._shape = shape
+        self._chosen: list[int] | None = None
+
+    def has_values(self, column: str) -> bool:
+        """Whether any row has a value in ``column``."""
+        columns = [file.data.column(column) for file in self._files if column in file.column_names]
+        return any(values.null_count < len(values) for values in columns)
+
+    def __len__(self) -> int:
+        return self._starts[-1] if self._chosen is None else len(self._chosen)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        if not 0 <= item < len(self):
+            raise IndexError(item)
+        number = item if self._chosen is None else self._chosen[item]
+        file, offset = self.place(number)
+        row = dict.fromkeys(self.column_names) | self._files[file][offset]
+        return row if self._shape is None else self._shape(row, number)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """File and row in it of the row with this number, numbers counting through all files."""
+        file = bisect.bisect_right(self._starts, number) - 1
+        return file, number - self._starts[file]
+
+    def select(self, items: Sequence[int]) -> RowFiles:
+        """These rows of this sequence, without copying any."""
+        chosen = object.__new__(RowFiles)
+        chosen.__dict__ = dict(self.__dict__)
+        chosen._chosen = [item if self._chosen is None else self._chosen[item] for item in items]
+        return chosen

@@ -1,110 +1,198 @@
-"""``LongVTDataset``: RL rows with videos for verl (``data.custom_cls.path=pkg://longvt_plugins.datasets``).
+"""``LongVTDataset``: RL rows for verl (``data.custom_cls.path=pkg://longvt_plugins.datasets``), ours and LongVT's own.
 
-On verl's RLHFDataset; different is only the media. A ``<video>`` becomes its overview, planned from the
-file's headers: what the media profile makes of it (``tokens.profiles``), by reference. Pixels come from the clip
-store when a rollout needs them, so ``raw_prompt`` carries none. ``crop_video`` gets the row's own videos.
+On verl's RLHFDataset; different are the rows and the media. Rows of files with different schemas come in one shape
+(``rl_rows``). A ``<video>`` becomes its overview, planned from the file's headers: what the media profile makes of it
+(``tokens.profiles``), by reference. Pixels come from the clip store when a rollout needs them. ``crop_video`` gets the
+row's own videos, unless the row may call no tool.
 
-Every video is probed when the dataset is built. A bad one stops the run there, with all bad rows named.
+Before the run every medium is probed and every prompt counted, without decoding. What cannot be used or does not fit
+stops the run there, with all such rows named.
 
-Recipe options, under ``data.longvt``: ``video_root`` (prefix of relative paths), ``profile`` (name of the media
-profile) and ``overview`` (fields of ``SamplingPolicy``; default: the profile's).
+Recipe options, under ``data.longvt``: ``video_root`` (below which media lie), ``profile`` (media profile),
+``overview`` (fields of ``SamplingPolicy``; default: the profile's), ``shrink`` (show fewer, then smaller frames where
+a prompt does not fit), ``picture_pixels`` (height x width of a picture at most).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from longvt_plugins.errors import ConfigError, DataError, VideoError
-from longvt_plugins.tokens.media import media_of, pixels_of
+from longvt_plugins.errors import ConfigError, DataError, LongVTError
+from longvt_plugins.tokens.budget import media_tokens
+from longvt_plugins.tokens.media import pixels_of
 from longvt_plugins.tokens.profiles import profile_named
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy, plan_overview, probe
 
+from .media import Picture, picture_pixels, plan_picture
+from .paths import local_path
+from .rl_rows import read_row
+from .tables import RowFiles
+
 TOOL = "crop_video"
+OPTIONS = ("video_root", "profile", "overview", "shrink", "picture_pixels")
+SHOWN = 20
 
 
 class LongVTDataset(RLHFDataset):
     def _read_files_and_tokenize(self) -> None:
-        # Runs inside the base constructor, before the base filters by length.
+        # Runs inside the base constructor. The base joins the files, which different structs do not survive.
         options = dict(self.config.get("longvt") or {})
-        self.video_root = os.path.expanduser(options.pop("video_root", None) or "")
-        self.profile = profile_named(options.pop("profile", None))
-        sampling = dict(options.pop("overview", None) or {})
-        unknown = [*options, *(key for key in sampling if key not in SamplingPolicy.__dataclass_fields__)]
+        sampling = dict(options.get("overview") or {})
+        unknown = [*(options.keys() - set(OPTIONS)), *(sampling.keys() - SamplingPolicy.__dataclass_fields__.keys())]
         if unknown:
             raise ConfigError(
-                f"data.longvt keys {unknown}",
-                f"known are video_root, profile, and overview with {list(SamplingPolicy.__dataclass_fields__)}",
+                f"data.longvt keys {sorted(unknown)}",
+                f"known are {', '.join(OPTIONS)}, and under overview {', '.join(SamplingPolicy.__dataclass_fields__)}",
                 "Correct the recipe.",
             )
+        self.video_root = os.path.expanduser(options.get("video_root") or "")
+        self.profile = profile_named(options.get("profile"))
         self.overview = replace(self.profile.overview, **sampling)
-        self._plans: dict[str, MediaRef] = {}
-        super()._read_files_and_tokenize()
+        self._shrink, self._picture_pixels = bool(options.get("shrink")), options.get("picture_pixels")
+        self._plans: dict[tuple[str, SamplingPolicy], MediaRef] = {}
+        self._shrunk: dict[int, SamplingPolicy] = {}
+        self.dataframe = RowFiles(self.data_files, read_row)
+        self._names_agents = self.dataframe.has_values("agent_name")
+        if 0 < self.max_samples < len(self.dataframe):
+            self.dataframe = self.dataframe.select(self._some())
+        self.dataframe = self.maybe_filter_out_long_prompts(self.dataframe)
 
     def maybe_filter_out_long_prompts(self, dataframe=None):
-        self._plan_every_video(dataframe)
-        return super().maybe_filter_out_long_prompts(dataframe)
+        """Probe every medium, count every prompt, and shrink, drop (``filter_overlong_prompts``) or stop.
+
+        Raises:
+            DataError: media that cannot be used, or prompts that do not fit.
+        """
+        bad, overlong, kept = [], [], []
+        for item in range(len(dataframe)):
+            try:
+                fits = self._fit(dataframe[item])
+            except LongVTError as error:
+                bad.append(f"row {item}: {error}")
+                continue
+            (kept if fits is None else overlong).append(item if fits is None else f"row {item}: {fits}")
+        self._stop_at(bad, "cannot be used", "Fix the paths (data.longvt.video_root) or drop these rows.")
+        if overlong and not self.filter_overlong_prompts:
+            remedy = "Lower data.longvt.overview, raise data.max_prompt_length, or set data.longvt.shrink=true."
+            self._stop_at(overlong, f"do not fit into data.max_prompt_length={self.max_prompt_length}", remedy)
+        if self._shrunk or overlong:
+            print(
+                f"longvt: of {len(dataframe)} prompts, {len(self._shrunk)} were shrunk and {len(overlong)} dropped to "
+                f"fit into data.max_prompt_length={self.max_prompt_length}"
+            )
+        return dataframe.select(kept) if overlong else dataframe
 
     def __getitem__(self, item: int) -> dict[str, Any]:
-        videos = [self._path(video) for video in self.dataframe[item].get(self.video_key) or ()]
+        videos = [local_path(url, self.video_root) for url in self.dataframe[item].get(self.video_key) or ()]
         row = super().__getitem__(item)
-        if videos:
-            row["tools_kwargs"] = {**(row["tools_kwargs"] or {}), TOOL: {"create_kwargs": {"videos": videos}}}
+        del row["longvt_row"]
+        if not self._names_agents:
+            del row["agent_name"]
+        may_crop = row["extra_info"].get("tool_selection") is None or TOOL in row["extra_info"]["tool_selection"]
+        row["tools_kwargs"] = {TOOL: {"create_kwargs": {"videos": videos}}} if videos and may_crop else {}
         return row
 
     def _build_messages(self, example: dict, key: str) -> list[dict]:
+        policy = self._shrunk.get(example["longvt_row"], self.overview)
         messages = super()._build_messages(example, key)
         for message in messages:
             if isinstance(message["content"], list):
-                message["content"] = self._expand(message["content"])
+                message["content"] = self._expand(message["content"], policy)
         return messages
 
-    def _expand(self, content: list[dict]) -> list[dict]:
+    def _expand(self, content: list[dict], policy: SamplingPolicy) -> list[dict]:
         expanded: list[dict] = []
         prompt = "".join(item.get("text", "") for item in content)
         sentences = ""
         for item in content:
-            if item["type"] != "video":
+            if item["type"] == "image":
+                picture = self._picture(local_path(item["image"], self.video_root))
+                expanded.append({"type": "image", "picture": picture.path, "size": list(picture.size)})
+            elif item["type"] == "video":
+                path = local_path(item["video"], self.video_root)
+                expanded += self.profile.overview_content(self._plan(path, policy))
+                sentences += self.profile.path_sentence(path, prompt)
+            else:
                 expanded.append(item)
-                continue
-            path = self._path(item["video"])
-            expanded += self.profile.overview_content(self._plan(path))
-            sentences += self.profile.path_sentence(path, prompt)
         return [*expanded, {"type": "text", "text": sentences}] if sentences else expanded
 
-    def _path(self, video: str) -> str:
-        return os.path.abspath(os.path.join(self.video_root, video))
-
-    def _plan(self, path: str) -> MediaRef:
-        if path not in self._plans:
+    def _plan(self, path: str, policy: SamplingPolicy) -> MediaRef:
+        key = path, policy
+        if key not in self._plans:
             info = probe(path)
-            plan = plan_overview(info, self.overview)
-            self._plans[path] = MediaRef(path=path, identity=info.identity, times_s=plan.times_s, size=plan.size)
-        return self._plans[path]
+            plan = plan_overview(info, policy)
+            self._plans[key] = MediaRef(path=path, identity=info.identity, times_s=plan.times_s, size=plan.size)
+        return self._plans[key]
 
-    def _plan_every_video(self, dataframe) -> None:
-        bad: dict[str, str] = {}
-        videos = dataframe[self.video_key] if self.video_key in dataframe.column_names else []
-        for row, paths in enumerate(videos):
-            for video in paths or ():
-                try:
-                    self._plan(self._path(video))
-                except VideoError as error:
-                    bad.setdefault(str(error), f"row {row}")
-        if bad:
-            listed = "\n".join(f"  {row}: {error}" for error, row in list(bad.items())[:20]).removesuffix(".")
-            raise DataError(
-                f"{len(bad)} of the videos in {self.data_files}",
-                f"cannot be used:\n{listed}",
-                "Fix the paths (data.longvt.video_root) or drop these rows.",
+    def _picture(self, path: str) -> Picture:
+        bounds = picture_pixels(self.processor.image_processor, self._picture_pixels)
+        return plan_picture(path, self.overview.patch, bounds)
+
+    def _fit(self, row: dict) -> str | None:
+        """``None`` if the row's prompt fits, after shrinking where that is wanted; else how long it is."""
+        if self.processor is None and not (row.get(self.video_key) or row.get(self.image_key)):
+            return None
+        tokens = self._tokens(row, self.overview)
+        if tokens <= self.max_prompt_length:
+            return None
+        if self._shrink and row.get(self.video_key):
+            policy = self._smaller(lambda policy: self._tokens(row, policy) <= self.max_prompt_length)
+            if policy is not None:
+                self._shrunk[row["longvt_row"]] = policy
+                return None
+        return f"{tokens} tokens"
+
+    def _smaller(self, fits: Callable[[SamplingPolicy], bool]) -> SamplingPolicy | None:
+        """The overview with as many frames as fit; with the fewest, as large as fit."""
+        policy = self.overview
+        for name, least in (("max_frames", policy.min_frames), ("max_pixels", max(policy.min_pixels, policy.patch**2))):
+            if fits(replace(policy, **{name: least})):
+                low, high = least, getattr(policy, name)
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    low, high = (middle, high) if fits(replace(policy, **{name: middle})) else (low, middle)
+                return replace(policy, **{name: low})
+            policy = replace(policy, **{name: least})
+        return None
+
+    def _tokens(self, row: dict, policy: SamplingPolicy) -> int:
+        """Tokens of the prompt as the loop will build it, counted without decoding."""
+        self._shrunk[row["longvt_row"]] = policy
+        try:
+            messages = self._build_messages(
+                {**row, self.prompt_key: [dict(message) for message in row[self.prompt_key]]}, self.prompt_key
             )
+        finally:
+            del self._shrunk[row["longvt_row"]]
+        selected = row["extra_info"].get("tool_selection")
+        tools = [t for t in self.tool_schemas or () if selected is None or t["function"]["name"] in selected]
+        renderer, tokenizer = self.processor or self.tokenizer, getattr(self.processor, "tokenizer", self.tokenizer)
+        text = renderer.apply_chat_template(
+            messages, tools=tools or None, add_generation_prompt=True, tokenize=False, **self.apply_chat_template_kwargs
+        )
+        return len(tokenizer.encode(text, add_special_tokens=False)) + media_tokens(messages, self.overview.patch)
+
+    def _some(self) -> list[int]:
+        """``max_samples`` rows, as the base chooses them."""
+        if not self.shuffle:
+            return list(range(self.max_samples))
+        seed = () if self.seed is None else (self.seed,)
+        return np.random.default_rng(*seed).choice(len(self.dataframe), self.max_samples, replace=False).tolist()
+
+    def _stop_at(self, rows: Sequence[str], rule: str, remedy: str) -> None:
+        if rows:
+            listed = "\n".join(f"  {row}" for row in rows[:SHOWN]).removesuffix(".")
+            raise DataError(f"{len(rows)} of the rows in {self.data_files}", f"{rule}:\n{listed}", remedy)
 
     @classmethod
     async def process_multi_modal_info(cls, messages: list[dict], image_patch_size, config):
@@ -113,9 +201,14 @@ class LongVTDataset(RLHFDataset):
 
     @classmethod
     def _process_multi_modal_info(cls, messages: list[dict], image_patch_size, config):
-        if not media_of(messages):
-            return super()._process_multi_modal_info(messages, image_patch_size, config)
-        images, videos = pixels_of(messages)
+        frames, videos = pixels_of(messages)
+        frames = iter(frames)
+        images = [
+            Picture(item["picture"], tuple(item["size"])).pixels() if "picture" in item else next(frames)
+            for message in messages
+            for item in (message["content"] if isinstance(message["content"], list) else ())
+            if item.get("type") == "image"
+        ]
         return (
             [Image.fromarray(image) for image in images] or None,
             [(torch.from_numpy(frames.copy()).permute(0, 3, 1, 2), metadata) for frames, metadata in videos] or None,

@@ -5,6 +5,7 @@
 ``rendering``     turn by turn gives the ids that the template gives at once (no newline, no tag lost)
 ``placeholders``  every placeholder belongs to a feature: their runs are the grids, in order
 ``frames``        frames have the size that was planned: no processor resized them, so budgets hold
+``seconds``       the time between the grids of a video is that of its frames
 ``positions``     position ids follow the one rule (``tokens.positions``)
 ``equal lengths`` a batch whose sequences all have one length keeps its position ids
 ``log-probs``     engine and actor give the policy's tokens the same probabilities
@@ -93,12 +94,28 @@ def check_frames(sample: Sample, spec: PositionSpec, planned: Sequence[int]) -> 
     return Finding("frames", True, f"{len(found)} images as planned")
 
 
-def check_positions(sample: Sample, spec: PositionSpec, seconds_per_grid: Sequence[float] | None) -> Finding:
+def check_seconds(sample: Sample, true_s: Sequence[float]) -> Finding:
     """Args:
-    seconds_per_grid: of each video, from the frames' true times.
+    true_s: seconds between the grids of each video, from its frames' times.
     """
+    known = sample.features.get("second_per_grid_ts")
+    if known is None:
+        return Finding("seconds", True, "no video needs them")
+    known = [float(value) for value in known]
+    # The processor derives them from a mean rate in whole milliseconds.
+    ok = len(known) == len(true_s) and np.allclose(known, true_s, rtol=1e-2)
+    return Finding("seconds", ok, f"{known} s between grids, by the frames' times {[round(t, 4) for t in true_s]} s")
+
+
+def check_positions(sample: Sample, spec: PositionSpec) -> Finding:
     try:
-        expected = position_ids(sample.input_ids, sample.grids("image"), sample.grids("video"), seconds_per_grid, spec)
+        expected = position_ids(
+            sample.input_ids,
+            sample.grids("image"),
+            sample.grids("video"),
+            sample.features.get("second_per_grid_ts"),
+            spec,
+        )
     except DataError as error:
         return Finding("positions", False, str(error))
     differ = np.flatnonzero((expected != sample.position_ids).any(0))

@@ -18,6 +18,7 @@ from .checks import (
     check_placeholders,
     check_positions,
     check_rendering,
+    check_seconds,
 )
 from .sample import Finding, Sample, worst
 from .session import Session
@@ -39,7 +40,8 @@ def verify(session: Session) -> list[Finding]:
         worst([check_rendering(sample) for sample in samples]),
         worst([check_placeholders(sample, session.spec) for sample in samples]),
         worst([check_frames(sample, session.spec, planned_runs(sample, session)) for sample in samples]),
-        worst([check_positions(sample, session.spec, session.seconds_per_grid(sample)) for sample in samples]),
+        worst([check_seconds(sample, session.seconds_per_grid(sample)) for sample in samples]),
+        worst([check_positions(sample, session.spec) for sample in samples]),
         check_equal_lengths(samples),
     ]
     actor = Actor(session.model, autocast=session.dtype == "bfloat16")

@@ -223,9 +223,8 @@ def test_frames_stay_within_what_the_engine_takes(worker):
 
 
 def test_a_prompt_over_the_limit_is_a_fault_that_says_so(worker):
-    _, (transcript,), _ = worker(
-        lambda turn, _: ANSWER, "data.max_prompt_length=100", "data.filter_overlong_prompts=false"
-    )
+    # The dataset counts prompts before the run; a rollout with less room than the dataset was told must say so too.
+    _, (transcript,), _ = worker(lambda turn, _: ANSWER, "actor_rollout_ref.rollout.prompt_length=100")
     assert transcript.ended_by == "fault" and transcript.fault.kind == "PromptTooLongError"
     assert "max_prompt_length is 100" in transcript.fault.message
 

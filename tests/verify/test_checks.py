@@ -9,7 +9,6 @@ import torch
 from longvt_plugins.verify import checks
 from longvt_plugins.verify.actor import Actor
 from longvt_plugins.verify.run import changed_pixels, planned_runs, verify
-from longvt_plugins.verify.sample import worst
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def without(sample, index):
     )
 
 
-@pytest.mark.parametrize("profile", ["frames-time", "longvt-compat"])
+@pytest.mark.parametrize("profile", ["frames-time", "longvt-compat", "native"])
 def test_all_is_well(sessions, profile, monkeypatch):
     session, samples = sessions(profile)
     monkeypatch.setattr(type(session), "samples", lambda self: samples)
@@ -71,7 +70,7 @@ def test_a_swapped_grid(sample, setting):
     assert not torch.equal(grid, sample.features["image_grid_thw"])
     changed = replace(sample, features={**sample.features, "image_grid_thw": grid})
     assert not checks.check_placeholders(changed, session.spec).ok
-    assert not checks.check_positions(changed, session.spec, []).ok
+    assert not checks.check_positions(changed, session.spec).ok
 
 
 def test_a_shifted_mask(sample):
@@ -92,23 +91,14 @@ def test_frames_that_a_processor_resized(sample, setting):
     assert not checks.check_frames(sample, session.spec, [planned[0] + 1, *planned[1:]]).ok
 
 
-def test_videos_of_qwen2_5_vl_get_other_positions_from_verl(sessions):
-    """The reason why ``native`` is not offered for this family."""
-    session, samples = sessions("native")
-    found = worst([checks.check_positions(s, session.spec, session.seconds_per_grid(s)) for s in samples])
-    assert not found.ok and found.check == "positions"
-    assert checks.check_placeholders(samples[0], session.spec).ok
-
-
 def test_wrong_seconds_per_grid(sessions):
     session, samples = sessions("native")
     right = session.seconds_per_grid(samples[0])
-    positions = checks.position_ids(
-        samples[0].input_ids, samples[0].grids("image"), samples[0].grids("video"), right, session.spec
-    )
-    mended = replace(samples[0], position_ids=positions)
-    assert checks.check_positions(mended, session.spec, right).ok
-    assert not checks.check_positions(mended, session.spec, [right[0] / 2]).ok
+    assert checks.check_seconds(samples[0], right).ok and checks.check_positions(samples[0], session.spec).ok
+    wrong = {**samples[0].features, "second_per_grid_ts": [right[0] / 2]}
+    found = checks.check_seconds(replace(samples[0], features=wrong), right)
+    assert not found.ok and found.check == "seconds"
+    assert not checks.check_positions(replace(samples[0], features=wrong), session.spec).ok
 
 
 def test_a_batch_of_equal_lengths_without_the_work_around(setting, monkeypatch):

@@ -8,7 +8,6 @@ stop the run. State for an exact resume is the stream's.
 
 from __future__ import annotations
 
-import bisect
 import json
 import os
 import sys
@@ -23,7 +22,7 @@ from torch.utils.data import get_worker_info
 from longvt_plugins.datasets.chains import read_messages, read_tools
 from longvt_plugins.datasets.media import plan_media
 from longvt_plugins.datasets.problems import problems_of
-from longvt_plugins.datasets.tables import map_rows
+from longvt_plugins.datasets.tables import RowFiles
 from longvt_plugins.errors import ConfigError, DataError
 
 from .collator import LongVTCollator
@@ -41,7 +40,7 @@ class LongVTIterableDataset(BaseIterableDataset):
         """
         self.processor = self._build_processor()
         self.processor.build()
-        self.options = SFTOptions.of(self.config, self.processor.patch)
+        self.options = SFTOptions.of(self.config, self.processor.patch, self.processor.processor.image_processor)
         self.processor.use_profile(self.options.media.profile)
         self._build_from_config()
         self._resume: dict[str, Any] | None = None
@@ -50,13 +49,11 @@ class LongVTIterableDataset(BaseIterableDataset):
         self._overlong: set[int] = set()
 
     def _build_from_config(self) -> None:
-        self._roots, self._files, self._starts = [], [], [0]
-        for entry in self._listed():
-            self._files.append(map_rows(entry["path"]))
-            self._roots.append(os.path.expanduser(entry.get("data_folder") or ""))
-            self._starts.append(self._starts[-1] + len(self._files[-1]))
-        if not self._files:
+        listed = self._listed()
+        if not listed:
             raise ConfigError("datasets", "lists no file", "Name at least one parquet file.")
+        self.rows = RowFiles([entry["path"] for entry in listed])
+        self._roots = [os.path.expanduser(entry.get("data_folder") or "") for entry in listed]
 
     def _listed(self) -> list[dict[str, Any]]:
         listed = self.config.datasets
@@ -73,7 +70,7 @@ class LongVTIterableDataset(BaseIterableDataset):
         return listed or []
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return len(self.rows)
 
     def get_collator(self) -> LongVTCollator:
         return LongVTCollator(self.processor.processor.tokenizer.pad_token_id, self.processor.anchor())
@@ -93,7 +90,7 @@ class LongVTIterableDataset(BaseIterableDataset):
             seed=self.config.data_seed,
             shuffle=self.config.shuffle,
             packer=self._packer(packing),
-            identity=json.dumps([packing, self.config.packing_length, *self._starts]),
+            identity=json.dumps([packing, self.config.packing_length, *map(os.path.basename, self.rows.paths)]),
         )
         if self._resume is not None:
             self._stream.restore(self._resume)
@@ -115,19 +112,17 @@ class LongVTIterableDataset(BaseIterableDataset):
         Raises:
             DataError, VideoError: what is wrong with it.
         """
-        number = bisect.bisect_right(self._starts, row) - 1
-        data = self._files[number][row - self._starts[number]]
+        data = self.rows[row]
         messages = read_messages(data)
         for problem in problems_of(messages):
             raise problem.error
-        media = plan_media(messages, self._roots[number], self.options.media)
+        media = plan_media(messages, self._roots[self.rows.place(row)[0]], self.options.media)
         return self.processor.process_chain(media, read_tools(data) or self.options.tools)
 
     def name(self, row: int) -> str:
         """Where a row stands, for people."""
-        number = bisect.bisect_right(self._starts, row) - 1
-        data = self._files[number][row - self._starts[number]]
-        return f"row {row - self._starts[number]} of file {number + 1} (id {data.get('id')})"
+        file, offset = self.rows.place(row)
+        return f"row {offset} of {os.path.basename(self.rows.paths[file])} (id {self.rows[row].get('id')})"
 
     def _packer(self, strategy: str | None):
         if strategy is None:

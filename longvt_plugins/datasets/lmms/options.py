@@ -1,6 +1,6 @@
 """``dataset_config`` of an lmms-engine recipe -> options; settings known to go silently wrong are refused.
 
-Ours stand under ``dataset_config.extra_kwargs.longvt``: ``profile`` and ``picture_pixels`` (``MediaOptions``),
+Ours stand under ``dataset_config.extra_kwargs.longvt``: ``profile`` (a media profile), ``picture_pixels`` (at most),
 ``overview`` (fields of ``SamplingPolicy``), ``tools`` (a tool YAML, shown to rows that bring no tools; none by
 default), ``max_bad_rows`` (share of rows that may be bad, 0.01), ``bad_rows`` (a folder for the list of them).
 lmms-engine's ``fps``, ``video_max_frames``, ``video_max_pixels``, ``video_min_pixels`` are the overview's defaults, so
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from longvt_plugins.datasets.media import MediaOptions
+from longvt_plugins.datasets.media import MediaOptions, picture_pixels
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named
 from longvt_plugins.video import SamplingPolicy
@@ -31,11 +31,12 @@ class SFTOptions:
     bad_rows: str | None = None
 
     @classmethod
-    def of(cls, dataset_config, patch: int) -> SFTOptions:
+    def of(cls, dataset_config, patch: int, image_processor: Any) -> SFTOptions:
         """From lmms-engine's ``DatasetConfig``.
 
         Args:
             patch: what sides must be multiples of for this checkpoint.
+            image_processor: the checkpoint's, whose bounds pictures keep to.
 
         Raises:
             ConfigError: an unknown key or a value that cannot work, an unknown profile among them.
@@ -52,7 +53,7 @@ class SFTOptions:
             media=MediaOptions(
                 profile=profile,
                 overview=_overview(dataset_config, profile, dict(given.get("overview") or {}), patch),
-                picture_pixels=given.get("picture_pixels", MediaOptions.picture_pixels),
+                picture_pixels=picture_pixels(image_processor, given.get("picture_pixels")),
             ),
             tools=read_tool_schemas(given["tools"]) if given.get("tools") else [],
             max_bad_rows=float(share),

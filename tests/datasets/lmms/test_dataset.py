@@ -11,7 +11,7 @@ import pytest
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from longvt_plugins.datasets.schema import write_chains
-from longvt_plugins.errors import ConfigError, DataError
+from longvt_plugins.errors import ConfigError, DataError, ProfileError
 
 
 def write(folder, name, rows, schema=None):
@@ -140,16 +140,19 @@ def test_bad_rows_are_left_out_counted_and_listed(media, tmp_path, capsys):
     samples = list(itertools.islice(iter(built), 36))
     assert len({tuple(s["input_ids"].tolist()) for s in samples}) == 18
     listed = [json.loads(line) for line in (bad_rows / "consumer_0.jsonl").read_text().splitlines()]
-    assert [record["row"] for record in listed] == ["row 18 of file 1 (id bad0)", "row 19 of file 1 (id bad1)"]
+    assert [record["row"] for record in listed] == [
+        "row 18 of rows.parquet (id bad0)",
+        "row 19 of rows.parquet (id bad1)",
+    ]
     assert all("is not JSON" in record["reason"] for record in listed)
-    assert "longvt: bad: row 18 of file 1 (id bad0): DataError: messages" in capsys.readouterr().err
+    assert "longvt: bad: row 18 of rows.parquet (id bad0): DataError: messages" in capsys.readouterr().err
     assert set(built.state_dict()["bad"]) == {18, 19}
 
 
 def test_too_many_bad_rows_stop_the_run(media, tmp_path):
     file = write(tmp_path, "rows.parquet", with_bad(text_rows(20), 3))
     built = media.build("qwen2_5_vl", dataset={"datasets": [file]}, max_bad_rows=0.1)
-    with pytest.raises(DataError, match=r"3 bad rows .*of 20 rows(.|\n)*row 19 of file 1 \(id bad2\)"):
+    with pytest.raises(DataError, match=r"3 bad rows .*of 20 rows(.|\n)*row 19 of rows.parquet \(id bad2\)"):
         list(itertools.islice(iter(built), 40))
 
 
@@ -159,7 +162,7 @@ def test_overlong_rows_are_listed_and_not_held_against_the_data(media, tmp_path,
     )
     lengths = [len(sample["input_ids"]) for sample in itertools.islice(iter(built), 30)]
     assert max(lengths) <= 40
-    assert "longvt: overlong: row 6 of file 1 (id r6)" in capsys.readouterr().err
+    assert "longvt: overlong: row 6 of r.parquet (id r6)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -194,7 +197,7 @@ def test_a_file_without_rows_is_named(media, tmp_path):
     ],
 )
 def test_options_that_cannot_work_are_refused(media, dataset, longvt, says):
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises((ConfigError, ProfileError), match=says):
         media.build("qwen2_5_vl", dataset=dataset, **longvt)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,11 @@ from longvt_plugins.datasets.chains import read_messages
 from longvt_plugins.datasets.lmms import processor as processor_module
 from longvt_plugins.datasets.media import plan_media
 from longvt_plugins.datasets.problems import text_of
+from longvt_plugins.errors import ConfigError, ProfileError
 from longvt_plugins.tokens.labels import Segment
 from longvt_plugins.tokens.positions import position_ids
+from longvt_plugins.tokens.profiles import check_stamp, stamp
+from longvt_plugins.tokens.render import render
 from longvt_plugins.video import clip_store
 
 PROFILES = ("frames-time", "native")
@@ -114,7 +119,7 @@ def test_frames_stand_after_their_true_times(media, family):
 def test_pixels_are_the_clip_stores_and_what_the_plain_processor_makes_of_them(media, family):
     """do_resize is off here and on in a rollout: planned sizes are sizes that the processor keeps."""
     built = media.build(family, profile="frames-time")
-    plan = plan_media(read_messages(built._files[0][0]), media.folder, built.options.media)
+    plan = plan_media(read_messages(built.rows[0]), media.folder, built.options.media)
     pictures = [Image.fromarray(frame) for ref in plan.images for frame in clip_store.get(ref)]
     plain = built.processor.processor.image_processor(images=pictures, return_tensors="pt")
     sample = built.sample(0)
@@ -122,46 +127,18 @@ def test_pixels_are_the_clip_stores_and_what_the_plain_processor_makes_of_them(m
     assert torch.equal(sample["image_grid_thw"], plain["image_grid_thw"])
 
 
-def test_tokens_are_those_of_the_checkpoints_own_processor(media, family):
-    """Segment by segment gives the ids of the plain processor for a conversation without odd white space."""
-    built = media.build(family, profile="frames-time")
-    row = next(i for i, chain in enumerate(media.chains) if chain.id == "picture and video")
-    plan = plan_media(read_messages(built._files[0][row]), media.folder, built.options.media)
-    processor = built.processor.processor
-    text = processor.apply_chat_template(plan.messages, tokenize=False)
-    pictures = [Image.fromarray(pixels) for pixels in plan.image_pixels()]
-    ids = processor(text=[text], images=pictures)["input_ids"][0]
-    sample = built.sample(row)["input_ids"].tolist()
-    assert list(ids) == [*sample, *processor.tokenizer.encode("\n", add_special_tokens=False)]
-
-
-def test_native_videos_are_those_of_the_checkpoints_own_processor(media, family):
-    built = media.build(family, profile="native")
-    plan = plan_media(read_messages(built._files[0][1]), media.folder, built.options.media)
-    processor = built.processor.processor
-    text = processor.apply_chat_template(plan.messages, tokenize=False)
-    videos = [torch.from_numpy(np.array(clip_store.get(ref))).permute(0, 3, 1, 2) for ref in plan.videos]
-    # Times as numbers of frames at 10 frames/s, which is how Qwen3-VL's processor is told them.
-    metadata = [
-        {"fps": 10.0, "frames_indices": [round(10 * t) for t in ref.times_s], "total_num_frames": 100}
-        for ref in plan.videos
-    ]
-    done = processor(
-        text=[text],
-        videos=videos,
-        video_metadata=metadata,
-        do_sample_frames=False,
-        do_resize=False,
-        return_tensors="pt",
-    )
-    sample = built.sample(1)
-    assert done["input_ids"][0].tolist()[: len(sample["input_ids"])] == sample["input_ids"].tolist()
-    torch.testing.assert_close(sample["pixel_values_videos"], done["pixel_values_videos"], rtol=0, atol=0)
+def test_tokens_are_those_of_rendering_at_once(built, media):
+    """``tokens.render`` is what loops and servers equal; here for a conversation without odd white space."""
+    row = next(i for i, chain in enumerate(media.chains) if chain.id == "two videos")
+    plan = plan_media(read_messages(built.rows[row]), media.folder, built.options.media)
+    processor, sample = built.processor.processor, built.sample(row)
+    ids, features = render(processor, plan.messages)
+    assert ids == [*sample["input_ids"].tolist(), *processor.tokenizer.encode("\n", add_special_tokens=False)]
+    for name in features.keys() & {"pixel_values", "pixel_values_videos"}:
+        np.testing.assert_array_equal(sample[name].numpy(), features[name])
 
 
 def test_a_checkpoint_of_the_other_family_is_refused(media):
-    from longvt_plugins.errors import ConfigError
-
     with pytest.raises(ConfigError, match="the checkpoint is a qwen3_vl"):
         config = {"processor_name": str(media.checkpoint("qwen3_vl")), "processor_type": "longvt_qwen2_5_vl"}
         media.build("qwen2_5_vl", dataset={"processor_config": config})
@@ -173,3 +150,19 @@ def test_the_saved_processor_keeps_the_template_that_was_trained_with(media, fam
     built = media.build(family)
     built.processor.save_pretrained(str(tmp_path))
     assert AutoProcessor.from_pretrained(tmp_path).chat_template == built.processor.processor.chat_template
+    check_stamp(tmp_path, "frames-time")
+
+
+def test_a_checkpoint_of_another_media_profile_is_refused(media, tmp_path):
+    shutil.copytree(media.checkpoint("qwen2_5_vl"), tmp_path / "model")
+    stamp(tmp_path / "model", "longvt-compat")
+    config = {"processor_name": str(tmp_path / "model"), "processor_type": "longvt_qwen2_5_vl"}
+    with pytest.raises(ProfileError, match="was made with media profile longvt-compat"):
+        media.build("qwen2_5_vl", dataset={"processor_config": config})
+
+
+def test_the_compat_profile_names_the_path_and_shows_no_times(media):
+    built = media.build("qwen2_5_vl", profile="longvt-compat")
+    decoded = built.processor.processor.tokenizer.decode(built.sample(0)["input_ids"])
+    assert f"The Video path for this video is: {media.folder / 'a.mp4'}<|im_end|>" in decoded
+    assert " s]<|vision_start|>" not in decoded

@@ -1,0 +1,119 @@
+"""``longvt data list``, ``longvt data convert NAME INPUT ... -o FILE``, ``longvt data rollouts FOLDER ... -o FILE``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from longvt_plugins.errors import ConfigError
+
+from . import Outcome
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="the formats that can be converted, and how each is known")
+    convert = actions.add_parser("convert", help="a public dataset into RL rows or SFT chains")
+    convert.add_argument("name", help="one of: longvt data list")
+    convert.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="parquet, json, jsonl or txt")
+    convert.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="parquet to write")
+    convert.add_argument("--data-source", default="", help="name by which the reward knows the rows")
+    convert.add_argument("--split", default="train")
+    convert.add_argument("--system", help="system prompt of RL rows")
+    rollouts = actions.add_parser("rollouts", help="trajectories of a run into RFT traces")
+    rollouts.add_argument("folder", type=Path, help="trajectories of a longvt_sync run (<local_dir>/trajectories)")
+    rollouts.add_argument("--rows", nargs="+", type=Path, required=True, help="RL files that the run trained on")
+    rollouts.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="parquet to write")
+    rollouts.add_argument("--split", default="train", choices=("train", "val"))
+    rollouts.add_argument("--tools", help="tool YAML of the run (multi_turn.tool_config_path)")
+    rollouts.add_argument("--root", default="", help="write paths below it relative to it")
+    rollouts.add_argument("--tokenizer", help="checkpoint: prove that each text gives the policy's tokens")
+    rollouts.add_argument("--acc", type=float, default=1.0, help="least answer score (default 1)")
+    rollouts.add_argument("--format", type=float, default=1.0, help="least format score (default 1)")
+    rollouts.add_argument("--grounding", type=float, help="least IoU of the crops")
+    rollouts.add_argument("--crops", type=int, default=0, help="least crops that returned frames")
+    rollouts.add_argument("--max-tokens", type=int, help="most tokens the policy generated")
+    rollouts.add_argument("--per-question", type=int, help="most traces of one question")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Do the action.
+
+    Raises:
+        ConfigError: an unknown name, or an output that cannot be written.
+        DataError: an input that cannot be read as what it should be.
+    """
+    return {"list": _list, "convert": _convert, "rollouts": _rollouts}[args.action](args)
+
+
+def _list(args: argparse.Namespace) -> Outcome:
+    from longvt_plugins.datasets.convert import CONVERTERS
+
+    lines = [
+        f"{name:<17} {c.what}\n{'':<17} into {c.into} rows; needs {', '.join(c.needs)}; known from: {c.seen}"
+        for name, c in CONVERTERS.items()
+    ]
+    data = {
+        name: {"what": c.what, "into": c.into, "needs": c.needs, "known_from": c.seen} for name, c in CONVERTERS.items()
+    }
+    return Outcome(ok=True, text="\n".join(lines), data={"converters": data})
+
+
+def _convert(args: argparse.Namespace) -> Outcome:
+    from longvt_plugins.datasets.convert import Funnel, Options, convert_records, converter_named
+    from longvt_plugins.datasets.convert.sources import records_of
+    from longvt_plugins.datasets.schema import write_chains, write_rl_rows
+
+    converter, funnel = converter_named(args.name), Funnel()
+    options = Options(data_source=args.data_source or args.name.replace("-", "_"), split=args.split)
+    if args.name.startswith("longvt-"):
+        options = Options(data_source=args.data_source, split=args.split)
+    if args.system is not None:
+        options = Options(options.data_source, options.split, args.system)
+    records = (record for path in args.inputs for record in records_of(path))
+    write = write_rl_rows if converter.into == "rl" else write_chains
+    return _written(args.output, funnel, lambda path: write(convert_records(args.name, records, options, funnel), path))
+
+
+def _rollouts(args: argparse.Namespace) -> Outcome:
+    from longvt_plugins.datasets.convert import Funnel
+    from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
+    from longvt_plugins.datasets.rl_rows import read_row
+    from longvt_plugins.datasets.schema import write_chains
+    from longvt_plugins.datasets.tables import rows_of
+    from longvt_plugins.trainer import trajectory_log
+
+    if not (args.folder / args.split).is_dir():
+        raise ConfigError(str(args.folder / args.split), "is no folder", "Name the trajectories of a longvt_sync run.")
+    read = [read_row(row, number) for path in args.rows for number, row in enumerate(rows_of(path))]
+    standards = Standards(args.acc, args.format, args.grounding, args.max_tokens, args.crops, args.per_question)
+    encode, tools, funnel = None, [], Funnel()
+    if args.tools:
+        from longvt_plugins.datasets.lmms.options import read_tool_schemas
+
+        tools = read_tool_schemas(args.tools)
+    if args.tokenizer:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
+        encode = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
+    traces = traces_of(
+        trajectory_log.read(args.folder, args.split),
+        {str(row["extra_info"]["index"]): row for row in read},
+        standards,
+        funnel,
+        tools=tools,
+        root=args.root,
+        encode=encode,
+    )
+    return _written(args.output, funnel, lambda path: write_chains(traces, path))
+
+
+def _written(output: Path, funnel, write) -> Outcome:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write(output)
+    except OSError as error:
+        raise ConfigError(str(output), f"cannot be written ({error.strerror})", "Choose another file.") from error
+    data = {"read": funnel.read, "written": funnel.written, "left_out": dict(funnel.left_out), "output": str(output)}
+    return Outcome(ok=funnel.written > 0, text="\n".join([*funnel.lines(), f"-> {output}"]), data=data)

@@ -1,0 +1,46 @@
+"""LongVT-Parquet's RL rows. The dataset reads them as they are; this makes them plain: relative paths, our columns.
+
+The sentence that names the video's path stays in the prompt only where it was; the tool needs no path here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from longvt_plugins.datasets.rl_rows import extra_info, media_urls
+from longvt_plugins.datasets.schema import Message, RLRow
+from longvt_plugins.errors import DataError
+
+from . import Options
+
+PATH_SENTENCE = re.compile(r"\s*The [Vv]ideo path for this video is: ?\S+")
+
+
+def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
+    info, reward = extra_info(record), record["reward_model"] or {}
+    answer = reward.get("ground_truth")
+    if answer in (None, ""):
+        raise DataError("reward_model.ground_truth", "has no answer", "Drop the row.")
+    prompt = [
+        Message(role=message["role"], content=PATH_SENTENCE.sub("", message["content"]).strip())
+        for message in record["prompt"]
+    ]
+    return RLRow(
+        data_source=options.data_source or record["data_source"],
+        prompt=prompt,
+        videos=[relative(url) for url in media_urls(record, "videos")],
+        images=[relative(url) for url in media_urls(record, "images")],
+        question=info.get("question") or prompt[-1].content.replace("<video>", "").strip(),
+        ground_truth=str(answer),
+        index=info.get("index", number),
+        split=info.get("split", options.split),
+        segments=[tuple(segment) for segment in info.get("segments", ())],
+    )
+
+
+def relative(url: str) -> str:
+    """The last part of another machine's path; a relative path as it is."""
+    path = url.removeprefix("file://")
+    return path.rsplit("/", 1)[-1] if path.startswith("/") else path

@@ -1,0 +1,193 @@
+"""Converters: a record of each public format becomes the right row; bad ones are counted, other files refused."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from longvt_plugins.cli.main import main
+from longvt_plugins.datasets.check import check_file
+from longvt_plugins.datasets.convert import CONVERTERS, Funnel, Options, convert_records
+from longvt_plugins.datasets.tables import rows_of
+from longvt_plugins.errors import ConfigError, DataError
+
+LONGVT_RL = {
+    "data_source": "selfqa",
+    "prompt": [
+        {
+            "role": "user",
+            "content": "<video>What does he wave? Think first, call **crop_video** if needed. "
+            "The Video path for this video is: -0NUlZvrYY4.mp4",
+        }
+    ],
+    "videos": [{"type": "video", "video": "file:///softhome/x/-0NUlZvrYY4.mp4", "fps": 1}],
+    "reward_model": {"style": "model", "ground_truth": "A red flag."},
+    "extra_info": {"index": 5, "question": "What does he wave?", "video_segment": [10.0, 20.0], "split": "train"},
+}
+CALL = (
+    '<think>t</think><tool_call>{"name":"crop_video","arguments":{"video_path":"a.mp4","start_time":0.0}}</tool_call>'
+)
+LONGVT_SFT = {
+    "id": "rft_1",
+    "messages": [
+        {"role": "system", "content": [{"type": "text", "text": "You are a helpful assistant. # Tools"}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "video_url", "video_url": {"url": "/softhome/x/a.mp4"}, "text": None},
+                {"type": "text", "text": "What? The Video path for this video is: a.mp4", "video_url": None},
+            ],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": CALL}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "<tool_response> The tool executed successfully.</tool_response>"},
+                {"type": "image_url", "image_url": {"url": "/softhome/x/a_0_1_0.jpg"}},
+            ],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "<think>u</think><answer>red</answer>"}]},
+    ],
+}
+VIDEO_R1 = {
+    "problem_id": 2,
+    "problem": "What appears on the screen?",
+    "data_type": "video",
+    "problem_type": "multiple choice",
+    "options": ["A. A cat", "B. A dog"],
+    "solution": "<answer>B</answer>",
+    "path": "./LLaVA-Video-178K/x/ytb_1.mp4",
+    "data_source": "LLaVA-Video-178K",
+}
+LONGVIDEO_REASON = {
+    "problem_id": 0,
+    "problem": "What is the intention?\nA. To sell.\nB. To contrast.",
+    "data_type": "video",
+    "problem_type": "goal",
+    "reasoning": "It begins ...",
+    "videos": "longvila_videos/I.mp4",
+    "answer": "<answer>B</answer>",
+}
+
+
+def one(name, record):
+    (row,) = convert_records(name, [record], Options(data_source="src"), Funnel())
+    return row
+
+
+def test_longvt_rl():
+    row = one("longvt-rl", LONGVT_RL)
+    assert row.videos == ["-0NUlZvrYY4.mp4"] and row.segments == [(10.0, 20.0)] and row.ground_truth == "A red flag."
+    assert row.prompt[0].content.endswith("call **crop_video** if needed.") and row.index == 5
+
+
+def test_longvt_sft_keeps_the_assistants_words_and_gives_the_tool_its_turn():
+    chain = one("longvt-sft", LONGVT_SFT)
+    assert [message["role"] for message in chain.messages] == ["system", "user", "assistant", "tool", "assistant"]
+    assert chain.messages[2]["content"] == [{"type": "text", "text": CALL}]
+    assert chain.messages[3]["content"] == [
+        {"type": "image_url", "image_url": {"url": "a_0_1_0.jpg"}},
+        {"type": "text", "text": "The tool executed successfully."},
+    ]
+    assert chain.messages[1]["content"][0]["video_url"]["url"] == "a.mp4" and chain.id == "rft_1"
+
+
+def test_videosiah_eval():
+    row = one("videosiah-eval", {"video_path": "v/1.mp4", "question": "Why?", "answer": "Because."})
+    assert (row.videos, row.ground_truth, row.segments, row.options) == (["v/1.mp4"], "Because.", [], [])
+
+
+@pytest.mark.parametrize("timestamp", [[1.5, 4.0], ["1.5", "4.0"]])
+def test_time_r1(timestamp):
+    record = {"video": "/data/x/a.mp4", "sentence": "A man sits down.", "timestamp": timestamp, "duration": 3.5}
+    row = one("time-r1", record)
+    assert row.videos == ["a.mp4"] and row.segments == [(1.5, 3.5)] and row.ground_truth == "1.5 - 3.5"
+    assert '"A man sits down"' in row.prompt[1].content
+
+
+def test_video_r1_and_longvideo_reason_keep_letters_and_options():
+    row = one("video-r1", VIDEO_R1)
+    assert row.ground_truth == "B" and row.options == ["A cat", "A dog"]
+    assert row.videos == ["LLaVA-Video-178K/x/ytb_1.mp4"] and "\nA. A cat\nB. A dog" in row.question
+    row = one("longvideo-reason", LONGVIDEO_REASON)
+    assert (row.ground_truth, row.options, row.videos) == ("B", ["To sell.", "To contrast."], ["longvila_videos/I.mp4"])
+    picture = one("video-r1", VIDEO_R1 | {"data_type": "image", "path": "p.png"})
+    assert picture.images == ["p.png"] and picture.videos == [] and "<image>" in picture.prompt[1].content
+
+
+def test_records_that_cannot_be_used_are_told_and_the_rest_goes_on():
+    funnel = Funnel()
+    records = [
+        VIDEO_R1,
+        VIDEO_R1 | {"problem_type": "regression"},
+        VIDEO_R1 | {"solution": ""},
+        {k: v for k, v in VIDEO_R1.items() if k != "path"},
+        VIDEO_R1,
+    ]
+    assert len(list(convert_records("video-r1", records, Options(), funnel))) == 2
+    assert (funnel.read, funnel.written, sum(funnel.left_out.values())) == (5, 2, 3)
+    assert any("record 1" in line and "tolerance" in line for line in funnel.lines())
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_other_peoples_columns_are_named(name):
+    with pytest.raises(DataError, match=f"{name} lacks .*{CONVERTERS[name].needs[-1]}"):
+        list(convert_records(name, [{"instruction": "x"}], Options(), Funnel()))
+
+
+def test_charades_lines(tmp_path):
+    from longvt_plugins.datasets.convert.sources import records_of
+
+    (tmp_path / "sta.txt").write_text("3MSZA 24.3 30.4##person turns a light on.\n\nAMT7R 0.0 6.1##a ## b\n")
+    rows = list(convert_records("charades-sta", records_of(tmp_path / "sta.txt"), Options(), Funnel()))
+    assert [(row.videos[0], row.segments[0]) for row in rows] == [
+        ("3MSZA.mp4", (24.3, 30.4)),
+        ("AMT7R.mp4", (0.0, 6.1)),
+    ]
+    (tmp_path / "bad.txt").write_text("3MSZA 24.3##x")
+    with pytest.raises(DataError, match="line 1"):
+        list(records_of(tmp_path / "bad.txt"))
+
+
+def test_activitynet_form(tmp_path):
+    from longvt_plugins.datasets.convert.sources import records_of
+
+    about = {"v_1": {"duration": 9.0, "timestamps": [[1, 2], [3, 4]], "sentences": ["a", "b"]}}
+    (tmp_path / "train.json").write_text(json.dumps(about))
+    assert [record["timestamp"] for record in records_of(tmp_path / "train.json")] == [[1, 2], [3, 4]]
+
+
+def test_the_command_writes_rows_that_check_clean(tmp_path, capsys):
+    pq.write_table(pa.Table.from_pylist([LONGVT_SFT, LONGVT_SFT | {"id": "rft_2"}]), tmp_path / "in.parquet")
+    assert (
+        main(["data", "convert", "longvt-sft", str(tmp_path / "in.parquet"), "-o", str(tmp_path / "out.parquet")]) == 0
+    )
+    assert "2 read, 2 written" in capsys.readouterr().out
+    report = check_file(tmp_path / "out.parquet", files=False)
+    assert (report.kind, report.rows, report.findings) == ("sft", 2, [])
+    (tmp_path / "in.jsonl").write_text(json.dumps(LONGVIDEO_REASON) + "\n")
+    assert (
+        main(["data", "convert", "longvideo-reason", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "rl.parquet")])
+        == 0
+    )
+    assert next(rows_of(tmp_path / "rl.parquet"))["data_source"] == "longvideo_reason"
+    assert check_file(tmp_path / "rl.parquet", files=False).findings == []
+
+
+def test_the_command_refuses_what_it_does_not_know(tmp_path, capsys):
+    assert main(["data", "convert", "imagenet", "x.json", "-o", str(tmp_path / "o.parquet")]) == 2
+    assert "known are longvt-rl" in capsys.readouterr().err
+    (tmp_path / "x.csv").write_text("a,b")
+    assert main(["data", "convert", "time-r1", str(tmp_path / "x.csv"), "-o", str(tmp_path / "o.parquet")]) == 2
+    assert not (tmp_path / "o.parquet").exists()
+    with pytest.raises(ConfigError):
+        list(convert_records("nothing", [], Options(), Funnel()))
+
+
+def test_the_list_says_how_each_format_is_known(capsys):
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in CONVERTERS) and out.count("known from:") == len(CONVERTERS)

@@ -1,0 +1,150 @@
+"""Rollouts -> RFT: a real rollout becomes its own conversation again, and the funnel tells what was left out."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import pytest
+
+from longvt_plugins.cli.main import main
+from longvt_plugins.datasets.check import check_file
+from longvt_plugins.datasets.convert import Funnel
+from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
+from longvt_plugins.datasets.rl_rows import read_row
+from longvt_plugins.datasets.tables import rows_of
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.testing.records import trajectory
+from longvt_plugins.testing.scripted_llm import ScriptedClient, roll_out
+from longvt_plugins.trainer import trajectory_log
+from longvt_plugins.types import Transcript
+
+ANSWER = "<think>I see it.</think><answer>red</answer>"
+CALL = (
+    '<think>Look.</think>\n<tool_call>\n{"name": "crop_video", "arguments": {"start_time": 3, "end_time": 5}}'
+    "\n</tool_call>"
+)
+
+
+@pytest.fixture(scope="module")
+def rolled(demo, dataset, tokenizer):
+    """Records of real rollouts of the first validation row: with a crop, without, and with two crops in a turn."""
+    config = demo.compose("data.max_response_length=900")
+    records = []
+    for session, script in enumerate(([CALL, ANSWER], [ANSWER], [CALL + "\n" + CALL, ANSWER])):
+        client = ScriptedClient(config, tokenizer, lambda turn, _, script=script: script[turn])
+        output = roll_out(config, client, [dataset[0]])
+        mask = output.batch["response_mask"][0].tolist()
+        length = int(output.batch["attention_mask"][0][output.batch["prompts"].shape[1] :].sum())
+        records.append(
+            trajectory(
+                session=session,
+                grounding=[0.5, 0.0, 0.9][session],
+                transcript=Transcript.model_validate(output.non_tensor_batch["longvt"][0]),
+                sample_index=dataset[0]["index"],
+                question=dataset[0]["extra_info"]["question"],
+                response_ids=tuple(output.batch["responses"][0][:length].tolist()),
+                response_mask=tuple(mask[:length]),
+            )
+        )
+    return records
+
+
+@pytest.fixture(scope="module")
+def rows(demo):
+    return {
+        str(row["extra_info"]["index"]): row
+        for row in (read_row(r, n) for n, r in enumerate(rows_of(demo.folder / "data" / "val.parquet")))
+    }
+
+
+def encode_with(tokenizer):
+    return lambda text: tokenizer.encode(text, add_special_tokens=False)
+
+
+def test_a_trace_is_the_policys_words_and_the_frames_it_saw(demo, rolled, rows, tokenizer):
+    funnel, root = Funnel(), demo.folder / "data"
+    chains = list(traces_of(rolled, rows, Standards(), funnel, root=root, encode=encode_with(tokenizer)))
+    assert funnel.written == 3 and not funnel.left_out
+    best, first, _ = chains  # the best grounded come first
+    assert [message["role"] for message in first.messages] == ["system", "user", "assistant", "tool", "assistant"]
+    assert [message["role"] for message in best.messages][2:] == ["assistant", "tool", "tool", "assistant"]
+    assert first.messages[2]["content"] == [{"type": "text", "text": CALL}]
+    overview, crop = first.messages[1]["content"][0]["frames"], first.messages[3]["content"][1]["frames"]
+    assert overview["url"] == crop["url"] == "street_1.mp4"
+    assert overview["times_s"] == list(rolled[0].transcript.overview[0].times_s)
+    assert crop["times_s"] == list(rolled[0].transcript.calls[0].outcome.times_s)
+    assert first.origin.acc == 1.0 and first.origin.grounding == 0.5
+
+
+def test_a_trace_is_taught_with_the_tokens_of_its_rollout(demo, rolled, rows, media, tmp_path, dataset):
+    from longvt_plugins.datasets.lmms.options import read_tool_schemas
+    from longvt_plugins.datasets.schema import write_chains
+
+    tools = read_tool_schemas(demo.compose().actor_rollout_ref.rollout.multi_turn.tool_config_path)
+    chains = traces_of(rolled[:1], rows, Standards(), Funnel(), tools=tools)
+    write_chains(chains, tmp_path / "rft.parquet")
+    processor = {"processor_name": str(demo.folder / "model"), "processor_type": "longvt_qwen2_5_vl"}
+    files = [{"path": str(tmp_path / "rft.parquet")}]
+    built = media.build("qwen2_5_vl", dataset={"datasets": files, "processor_config": processor})
+    ids = built.sample(0)["input_ids"].tolist()
+    assert ids[-len(rolled[0].response_ids) :] == list(rolled[0].response_ids)
+    own = (built.sample(0)["labels"] != -100).tolist()[-len(rolled[0].response_ids) :]
+    assert own == [bool(value) for value in rolled[0].response_mask]
+
+
+def test_the_funnel_tells_every_reason(rolled, rows, tokenizer):
+    good = rolled[0]
+    reward = lambda **changes: good.reward.model_copy(update=changes)  # noqa: E731
+    cut = good.transcript.model_copy(update={"ended_by": "length_limit"})
+    records = [
+        good,
+        good.model_copy(update={"session": 9}),
+        good.model_copy(update={"reward": reward(faulted=True)}),
+        good.model_copy(update={"reward": reward(abstained=True, acc=None)}),
+        good.model_copy(update={"reward": reward(acc=0.5)}),
+        good.model_copy(update={"reward": reward(format=0.0)}),
+        good.model_copy(update={"reward": reward(grounding=0.1)}),
+        good.model_copy(update={"transcript": cut}),
+        good.model_copy(update={"question": "Another?"}),
+        good.model_copy(update={"response_ids": (1, *good.response_ids[1:])}),
+        rolled[1],
+        rolled[2],
+    ]
+    funnel = Funnel()
+    standards = Standards(grounding=0.3, per_question=1)
+    chains = list(traces_of(records, rows, standards, funnel, encode=encode_with(tokenizer)))
+    assert [chain.id for chain in chains] == [f"r/train/1/{good.sample_index}/g/2"]
+    assert funnel.read == 12 and funnel.written == 1 and sum(funnel.left_out.values()) == 11
+    assert dict(funnel.left_out) == {
+        "faulted": 1,
+        "undecided by rules and judge": 1,
+        "answer below 1": 1,
+        "format below 1": 1,
+        "grounding below 0.3, or no ground truth": 2,
+        "ended without an answer": 1,
+        "no row with its index and question": 1,
+        "its text does not give the policy's tokens": 1,
+        "more than 1 of its question": 2,
+    }
+
+
+def test_the_same_words_are_taken_once(rolled, rows):
+    funnel = Funnel()
+    assert len(list(traces_of([rolled[0]] * 3, rows, Standards(), funnel))) == 1
+    assert funnel.left_out == {"said before, word for word": 2}
+
+
+def test_standards_that_mean_nothing_are_refused():
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        Standards(acc=2)
+
+
+def test_the_command(demo, rolled, tmp_path, capsys):
+    trajectory_log.write(tmp_path / "trajectories", "train", 1, rolled)
+    command = ["data", "rollouts", str(tmp_path / "trajectories"), "--rows", str(demo.folder / "data" / "val.parquet")]
+    command += ["-o", str(tmp_path / "rft.parquet"), "--root", str(demo.folder / "data"), "--crops", "1"]
+    assert main([*command, "--tokenizer", str(demo.folder / "model")]) == 0
+    out = capsys.readouterr().out
+    assert "3 read, 2 written" in out and "1 left out: fewer than 1 crops" in out
+    assert check_file(tmp_path / "rft.parquet", str(demo.folder / "data")).findings == []
+    assert pq.read_table(tmp_path / "rft.parquet").column("origin")[0].as_py().startswith("{")
+    assert main(["data", "rollouts", str(tmp_path), "--rows", "x.parquet", "-o", "y.parquet"]) == 2
