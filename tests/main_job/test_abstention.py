@@ -50,8 +50,8 @@ def planted(request, run, tmp_path_factory):
     """Whether groups were filtered, the trajectories by group, and the metrics by step."""
     folder = tmp_path_factory.mktemp("planted")
     prepare(folder)
-    overrides = [f"reward.custom_reward_function.path={PLANTED}", "actor_rollout_ref.actor.use_kl_loss=true"]
-    overrides += ["actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8"]
+    # An entropy term reaches every unmasked token, whatever its advantage.
+    overrides = [f"reward.custom_reward_function.path={PLANTED}", "actor_rollout_ref.actor.entropy_coeff=0.001"]
     if request.param:
         overrides += ["algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=score"]
     done = train(folder, run.folder / "model", *overrides)
