@@ -13,6 +13,7 @@ weights of reward fields whose advantages are computed apart (``{acc: 1.0, groun
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,11 +177,13 @@ class LongVTTrainer(PPOTrainerSync):
 
     def _compute_metrics(self, batch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
+        started = time.perf_counter()
         records = self._records(batch, "train")
         trajectory_log.write(f"{self.folder}/trajectories", "train", self.global_steps, records)
         metrics.update(metrics_of(records))
         metrics.update(_score_metrics(records))
         self._included.clear()
+        metrics["longvt/time/trajectories"] = time.perf_counter() - started
 
     def _validate(self) -> dict[str, float]:
         self._validation: list[TrajectoryRecord] = []
