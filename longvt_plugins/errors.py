@@ -66,6 +66,10 @@ class ToolCallError(LongVTError, ValueError):
     """A tool call the policy wrote that cannot be executed as written."""
 
 
+class JudgeError(LongVTError, RuntimeError):
+    """A judge that gives no verdict where one was demanded, or that fails too often to go on."""
+
+
 class NoRoomError(LongVTError, ValueError):
     """A crop for which a conversation has no room left."""
 

@@ -142,6 +142,11 @@ class Transcript(Record):
         return tuple(c.outcome for c in self.calls if c.outcome.status == "ok")
 
 
+AbstainCause = Literal["unreachable", "deadline", "unparsable", "refused", "no_reference"]
+"""Why a judge has no verdict: no endpoint answered; time ran out; replies without a verdict; the endpoint
+declined the request; there is nothing to compare with."""
+
+
 class Verdict(Record):
     """A judge's decision. Abstaining is not a score."""
 
@@ -150,7 +155,15 @@ class Verdict(Record):
     score: float | None = None
     """1, 0.5 or 0; ``None`` exactly when abstaining."""
     judge_id: str
+    """``model@revision``; without a revision, the model's name."""
     reason: str = ""
+    cause: AbstainCause | None = None
+    """Set exactly when abstaining."""
+    key: str = ""
+    """Hash of what was asked of whom: the entry in the ledger."""
+
+
+DecidedBy = Literal["rule", "judge", "nobody"]
 
 
 class RewardRecord(Record):
@@ -159,16 +172,28 @@ class RewardRecord(Record):
     score: float
     """What the trainer uses. 0 when abstaining or faulted, and then excluded by ``longvt_sync``."""
     acc: float | None
-    """Answer score 1, 0.5 or 0. ``None``: nobody could decide."""
+    """Answer score in [0, 1]. ``None``: nobody could decide."""
     format: float
     grounding: float | None
-    """IoU of executed crops with the ground truth. ``None``: the sample has no ground-truth segment."""
+    """How well executed crops cover the ground truth. ``None``: the sample has no ground-truth segment."""
     tool_calls: int
     crops_ok: int
     abstained: bool
     faulted: bool
     reason: str
     """Why the answer part is what it is."""
+    tool: float = 0.0
+    """1 when a crop was executed and the answer is at least half right. In the score only if it has a weight."""
+    call_cost: float = 0.0
+    """What was taken off for calls beyond the first."""
+    task: str = "answer"
+    """How the answer was judged: a task of ``longvt_plugins.reward.sources``."""
+    decided_by: DecidedBy = "rule"
+    judge_id: str = ""
+    verdict_key: str = ""
+    """The verdict's entry in the judge's ledger."""
+    stop: bool = False
+    """The judge is down, or ``on_abstain`` is ``raise``: ``longvt_sync`` ends the run and shows ``reason``."""
 
 
 class TrajectoryRecord(Record):

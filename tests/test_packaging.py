@@ -57,6 +57,9 @@ def test_the_wheel_holds_the_package_and_nothing_generic(wheel):
         "longvt_plugins/recipes/rl/hardware/cpu.yaml",
         "longvt_plugins/tools/crop_video.yaml",
         "longvt_plugins/tokens/templates/qwen2_5_vl.jinja",
+        "longvt_plugins/recipes/judge/vllm_qwen2_5_72b.yaml",
+        "longvt_plugins/reward/judge/calibration.jsonl",
+        "longvt_plugins/reward/judge/prompts/system.txt",
     ):
         assert needed in names
     assert "hydra_plugins/__init__.py" not in names

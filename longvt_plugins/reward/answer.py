@@ -10,6 +10,7 @@ from typing import Literal
 Match = Literal["correct", "incorrect", "undecided"]
 
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_LONE_LETTER = re.compile(r"^\(?([A-Ha-h])\)?(?:[.:)]\s.*)?[.]?$", re.DOTALL)
 _OPTION_LETTER = re.compile(r"^\(?([A-Za-z])\)?(?:[.:)]\s*(.*))?$", re.DOTALL)
 _NUMBER = re.compile(r"^[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?$")
 _MAX_CHARACTERS = 4000
@@ -17,10 +18,22 @@ _MAX_CHARACTERS = 4000
 
 def extract_answer(text: str) -> str | None:
     """The text of the only ``<answer>`` in ``text``; ``None`` without one, with several, or with an empty one."""
+    return read_answer(text)[0]
+
+
+def read_answer(text: str) -> tuple[str | None, str]:
+    """The answer as ``extract_answer`` gives it, and what is wrong where it gives ``None``."""
     answers = _ANSWER.findall(text)
-    if len(answers) != 1 or not answers[0].strip():
-        return None
-    return answers[0].strip()
+    if not answers:
+        return None, "no answer"
+    if len(answers) > 1 or text.count("<answer>") > 1:
+        return None, "several answers"
+    return (answers[0].strip(), "") if answers[0].strip() else (None, "an empty answer")
+
+
+def echoes(prediction: str, question: str) -> bool:
+    """Whether an answer only repeats the question."""
+    return bool(_normal(question)) and _normal(prediction).rstrip("?") == _normal(question).rstrip("?")
 
 
 def match_answer(prediction: str | None, ground_truth: str, options: Sequence[str] | None = None) -> Match:
@@ -48,6 +61,8 @@ def match_answer(prediction: str | None, ground_truth: str, options: Sequence[st
         if right is None:
             return "undecided"
         return "correct" if chosen == right else "incorrect"
+    if re.fullmatch("[A-H]", ground_truth.strip()) and (letter := _LONE_LETTER.match(prediction.strip())):
+        return "correct" if letter[1].upper() == ground_truth.strip() else "incorrect"
     if _NUMBER.match(predicted) and _NUMBER.match(truth):
         return "correct" if _value(predicted) == _value(truth) else "incorrect"
     closed = {"yes", "no", "true", "false"}

@@ -1,77 +1,97 @@
 """One trajectory -> one ``RewardRecord``, from the transcript of what was executed, never from its text.
 
-score = answer * acc + grounding * IoU + format * kept, with the weights of ``RewardConfig``. When nobody can
-decide the answer the record abstains; when the trajectory is faulted it says so. Both have score 0 and are
-excluded from their group by the trainer ``longvt_sync``: a failure to judge is not a score.
+``RewardConfig`` states the formula. When nobody can decide the answer the record abstains; when the trajectory is
+faulted it says so. Both have score 0 and are excluded from their group by the trainer ``longvt_sync``: a failure to
+judge is not a score.
+
+``compute_reward`` is pure: rules, and a verdict if it is handed one. ``judged_reward`` asks the judge where the rules
+leave it open. ``compute_score`` is verl's door to it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from longvt_plugins.errors import ConfigError, DataError, JudgeError
+from longvt_plugins.types import RewardRecord, Span, Transcript, Verdict
 
-from longvt_plugins.errors import DataError
-from longvt_plugins.types import RewardRecord, Transcript
-
-from .answer import extract_answer, match_answer
+from .config import RewardConfig
+from .conversation import transcript_of_text
 from .format import follows_format
-from .grounding import temporal_iou
+from .grade import Grade, grade, references_of
+from .grounding import grounding_score, windows_of
+from .score import broken_note, with_score
+from .sources import source_of
 
-
-class RewardConfig(BaseModel):
-    """Weights of the parts. In a recipe: ``reward.custom_reward_function.reward_kwargs``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    answer: float = 1.0
-    grounding: float = 1.0
-    format: float = 0.2
+if TYPE_CHECKING:
+    from .judge import Judge
+    from .judge.config import JudgeConfig
 
 
 def compute_reward(
     transcript: Transcript,
-    ground_truth: str,
+    ground_truth: Any,
     options: Sequence[str] | None = None,
-    segments: Sequence[Sequence[float]] | None = None,
+    segments: Any = None,
     config: RewardConfig | None = None,
+    *,
+    question: str = "",
+    data_source: str = "longvt",
+    verdict: Verdict | None = None,
 ) -> RewardRecord:
-    """Score ``transcript``.
+    """Score ``transcript`` by rules, and by ``verdict`` where they are undecided.
 
     Args:
-        ground_truth: the true answer.
+        ground_truth: the true answer; a list holds alternatives; for a source of the task ``interval`` a window.
         options: the possible answers, if they are known.
         segments: ground-truth windows ``(start_s, end_s)``; without any, grounding does not apply.
+        question: to recognise an answer that only repeats it.
+        data_source: decides how the answer is judged (``sources``).
+
+    Raises:
+        JudgeError: nobody could decide, and ``config.on_abstain`` is ``raise``.
     """
     config = config or RewardConfig()
-    crops = transcript.crops_ok()
-    counts = {"tool_calls": len(transcript.calls), "crops_ok": len(crops)}
-    nothing = {"score": 0.0, "acc": None, "format": 0.0, "grounding": None}
-    if transcript.fault:
-        reason = f"{transcript.fault.kind}: {transcript.fault.message}"
-        return RewardRecord(**nothing, **counts, abstained=False, faulted=True, reason=reason)
+    windows, broken = windows_of(segments)
+    grades = _rule_grade(transcript, ground_truth, options, windows, config, question, data_source)
+    if grades and grades.judgeable and verdict:
+        grades = grades.by(verdict)
+    return _record(transcript, grades, windows, broken, config, data_source)
 
-    said = [turn.text for turn in transcript.turns if turn.role == "assistant"]
-    prediction = extract_answer(said[-1]) if said else None
-    match = match_answer(prediction, ground_truth, options)
-    if match == "undecided":
-        reason = "no rule decides this answer and no judge is configured"
-        return RewardRecord(**nothing, **counts, abstained=True, faulted=False, reason=reason)
 
-    acc = float(match == "correct")
-    kept = float(follows_format(transcript))
-    grounding = temporal_iou([crop.span_s for crop in crops], segments) if segments else None
-    return RewardRecord(
-        score=config.answer * acc + config.format * kept + config.grounding * (grounding or 0.0),
-        acc=acc,
-        format=kept,
-        grounding=grounding,
-        **counts,
-        abstained=False,
-        faulted=False,
-        reason=match if prediction is not None else "no answer",
-    )
+async def judged_reward(
+    transcript: Transcript,
+    ground_truth: Any,
+    options: Sequence[str] | None = None,
+    segments: Any = None,
+    config: RewardConfig | None = None,
+    *,
+    question: str = "",
+    data_source: str = "longvt",
+    judge: Judge | None = None,
+) -> RewardRecord:
+    """``compute_reward``, asking the judge for what rules leave open.
+
+    Args:
+        judge: ``None``: the one of ``config.judge``; without either, what is open stays undecided.
+
+    Raises:
+        JudgeError: too many verdicts failed (the judge's breaker), or ``config.on_abstain`` is ``raise``.
+    """
+    config = config or RewardConfig()
+    windows, broken = windows_of(segments)
+    sample = transcript, ground_truth, options, windows, config, question, data_source
+    # Computer algebra may take seconds.
+    in_a_thread = (config.task or source_of(data_source).task) == "math"
+    grades = await asyncio.to_thread(_rule_grade, *sample) if in_a_thread else _rule_grade(*sample)
+    if grades and grades.judgeable and (judge or config.judge):
+        judge = judge or judge_of(config.judge)
+        reference = " | ".join(references_of(ground_truth))
+        grades = grades.by(await judge.verdict(question, reference, grades.prediction))
+    return _record(transcript, grades, windows, broken, config, data_source)
 
 
 async def compute_score(
@@ -81,33 +101,122 @@ async def compute_score(
     extra_info: Mapping[str, Any] | None = None,
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
-    **weights: float,
+    **options: Any,
 ) -> dict[str, Any]:
-    """verl's reward signature. Needs the transcript of the loop ``longvt_agent`` in ``extra_info["longvt"]``.
+    """verl's reward signature. Reads the transcript of the loop ``longvt_agent`` in ``extra_info["longvt"]``, and
+    ``options``, ``segments`` (or ``video_segment``) and ``question`` beside it.
+
+    Args:
+        options: fields of ``RewardConfig`` (``reward_kwargs`` of the recipe).
 
     Returns:
-        The fields of ``RewardRecord``; ``score`` is what verl trains on.
+        The fields of ``RewardRecord``; ``score`` is what verl trains on. verl hides what a reward raises and trains
+        on the rest of the group, so a judge that is down comes back as a record with ``stop``, and ``longvt_sync``
+        ends the run.
 
     Raises:
         DataError: the trajectory carries no transcript.
     """
     extra_info = extra_info or {}
-    if "longvt" not in extra_info:
-        raise DataError(
-            f"a trajectory of {data_source}",
-            "has no transcript in extra_info['longvt']",
-            "Roll out with the agent loop 'longvt_agent' (rollout.agent.default_agent_loop).",
-        )
-    record = compute_reward(
-        Transcript.model_validate(extra_info["longvt"]),
-        str(ground_truth),
-        options=_listed(extra_info.get("options")),
-        segments=_listed(extra_info.get("segments")),
-        config=RewardConfig(**weights),
-    )
+    config = RewardConfig(**options)
+    if config.judge:
+        config = config.model_copy(update={"judge": config.judge.with_router(reward_router_address)})
+    transcript = _transcript(data_source, solution_str, extra_info, config)
+    segments = extra_info.get("segments")
+    sample = {
+        "options": _listed(extra_info.get("options")),
+        "segments": extra_info.get("video_segment") if segments is None else segments,
+        "question": str(extra_info.get("question") or ""),
+        "data_source": data_source,
+    }
+    try:
+        record = await judged_reward(transcript, ground_truth, config=config, **sample)
+    except (JudgeError, ConfigError) as error:
+        tolerant = config.model_copy(update={"on_abstain": "abstain"})
+        record = compute_reward(transcript, ground_truth, config=tolerant, **sample)
+        record = record.model_copy(update={"reason": str(error), "stop": True})
     return record.model_dump()
 
 
-def _listed(values: Any) -> list | None:
+def judge_of(config: JudgeConfig) -> Judge:
+    """The judge of this event loop for ``config``; the same one at every call.
+
+    Connections belong to an event loop. What was learnt (verdicts, failures) belongs to the process: some trainers
+    start a loop for every batch.
+    """
+    from .judge import Judge
+
+    judges = _judges.setdefault(asyncio.get_running_loop(), {})
+    if config not in judges:
+        judges[config] = Judge(config, *_learnt.get(config, ()))
+        _learnt[config] = judges[config].ledger, judges[config].breaker
+    return judges[config]
+
+
+_judges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[JudgeConfig, Judge]] = weakref.WeakKeyDictionary()
+_learnt: dict[JudgeConfig, tuple] = {}
+
+
+def _rule_grade(transcript, ground_truth, options, windows, config, question, data_source) -> Grade | None:
+    """``None`` for a faulted trajectory: it has no answer to grade."""
+    if transcript.fault:
+        return None
+    said = [turn.text for turn in transcript.turns if turn.role == "assistant"]
+    task = config.task or source_of(data_source).task
+    return grade(said[-1] if said else None, ground_truth, task, config, options, windows, question)
+
+
+def _record(
+    transcript: Transcript,
+    grades: Grade | None,
+    windows: list[Span],
+    broken: int,
+    config: RewardConfig,
+    data_source: str,
+) -> RewardRecord:
+    crops = transcript.crops_ok()
+    task = config.task or source_of(data_source).task
+    counts = {"score": 0.0, "tool_calls": len(transcript.calls), "crops_ok": len(crops), "task": task}
+    if grades is None:
+        nothing = {"acc": None, "format": 0.0, "grounding": None, "abstained": False, "faulted": True}
+        reason = f"{transcript.fault.kind}: {transcript.fault.message}"
+        return RewardRecord(**counts, **nothing, decided_by="nobody", reason=reason)
+
+    acc, reason = grades.acc, grades.reason + (broken_note(broken) if broken else "")
+    if acc is None and config.on_abstain == "raise":
+        remedy = "Repair the judge or the row."
+        raise JudgeError(reason, "leaves an answer undecided, and on_abstain is 'raise'", remedy)
+    if acc is None and config.on_abstain == "zero":
+        acc, reason = 0.0, f"{reason}; counted as wrong (on_abstain: zero)"
+    spans = [crop.span_s for crop in crops]
+    grounding = grounding_score(spans, windows, config.spans, config.measure, config.tolerance_s) if windows else None
+    record = RewardRecord(
+        **counts,
+        acc=acc,
+        format=float(follows_format(transcript, config.think)),
+        grounding=grounding,
+        abstained=acc is None,
+        faulted=False,
+        decided_by=grades.decided_by,
+        reason=reason,
+        judge_id=grades.verdict.judge_id if grades.verdict else "",
+        verdict_key=grades.verdict.key if grades.verdict else "",
+    )
+    return with_score(record, config, data_source)
+
+
+def _transcript(data_source: str, solution_str: str, extra_info: Mapping[str, Any], config: RewardConfig) -> Transcript:
+    if "longvt" in extra_info:
+        return Transcript.model_validate(extra_info["longvt"])
+    if config.from_text:
+        return transcript_of_text(solution_str)
+    raise DataError(
+        f"a trajectory of {data_source}",
+        "has no transcript in extra_info['longvt']",
+        "Roll out with the agent loop 'longvt_agent' (rollout.agent.default_agent_loop).",
+    )
+
+
+def _listed(values: Any) -> list[str] | None:
     """Rows read from parquet hold lists, numpy arrays or nothing."""
     return None if values is None or len(values) == 0 else list(values)

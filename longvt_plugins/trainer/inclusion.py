@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from longvt_plugins.errors import ConfigError, JudgeError
+
+
+def scored(extra_fields: Mapping[str, Any]) -> bool:
+    """Whether a trajectory has a score: it neither abstained nor faulted.
+
+    Raises:
+        ConfigError: the reward is not ours.
+        JudgeError: the reward says that the run must stop (verl hides what a reward raises).
+    """
+    reward = extra_fields.get("reward_extra_info") or {}
+    if not {"abstained", "faulted"} <= reward.keys():
+        raise ConfigError(
+            f"the reward function returned {sorted(reward)}",
+            "longvt_sync needs the keys of RewardRecord",
+            "Set reward.custom_reward_function to pkg://longvt_plugins.reward, compute_score.",
+        )
+    if reward.get("stop"):
+        raise JudgeError("the reward", f"ends the run ({reward['reason']})", "See reward_kwargs.judge and on_abstain.")
+    return not (reward["abstained"] or reward["faulted"])
 
 
 def included(groups: Sequence[str], scored: Sequence[bool], at_least: int = 2) -> list[bool]:
@@ -20,3 +42,8 @@ def included(groups: Sequence[str], scored: Sequence[bool], at_least: int = 2) -
     """
     count = Counter(group for group, is_scored in zip(groups, scored, strict=True) if is_scored)
     return [is_scored and count[group] >= at_least for group, is_scored in zip(groups, scored, strict=True)]
+
+
+def gives_no_signal(values: Sequence[float]) -> bool:
+    """Whether a group's scored values compare nothing: fewer than two, or all equal (DAPO's rule)."""
+    return len(set(values)) < 2

@@ -1,25 +1,26 @@
 """Trainer mode ``longvt_sync`` (``trainer.v1.trainer_mode``): verl's synchronous V1 trainer, and three things.
 
-1. Inclusion: abstained and faulted trajectories get advantage 0 and do not move their group's mean or std.
+1. Inclusion: abstained and faulted trajectories get advantage 0, do not move their group's mean or std, and are
+   masked out of the update (its KL term, its token count). A reward that says so ends the run.
 2. Every trajectory is written (``trajectory_log``), with its advantage, and counted into verl's logger.
 3. The phase of the run is written (``progress``), so that a stalled run can be seen and ended.
 
 What cannot work is refused before anything starts (``preflight``); every checkpoint is stamped with its media profile.
 
-Recipe options, under ``trainer.longvt``: ``folder`` (default ``trainer.default_local_dir``).
+Recipe options, under ``trainer.longvt``: ``folder`` (default ``trainer.default_local_dir``), and ``components``:
+weights of reward fields whose advantages are computed apart (``{acc: 1.0, grounding: 1.0, format: 0.2}``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import transfer_queue as tq
 from omegaconf import open_dict
-from tensordict import TensorDict
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
@@ -27,11 +28,13 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.tokens.profiles import stamp
 from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
 
-from . import trajectory_log
-from .inclusion import included
+from . import group_filter, trajectory_log
+from .components import component_advantages
+from .inclusion import included, scored
 from .metrics import metrics as metrics_of
 from .preflight import preflight
 from .progress import Progress
+from .rows import get_rows, put_rows
 
 RECORD_FIELDS = ["uid", "prompts", "responses", "response_mask", "rollout_log_probs", "extra_fields"]
 RECORD_FIELDS += ["data_source", "reward_model", "extra_info", "index"]
@@ -49,8 +52,11 @@ class LongVTTrainer(PPOTrainerSync):
             # The base classes compare the mode with the literal "sync" in six places.
             config.trainer.v1.trainer_mode = "sync"
         self.folder = options.pop("folder", None) or config.trainer.default_local_dir
-        if options:
-            raise ConfigError(f"trainer.longvt keys {list(options)}", "the only known key is folder", "Remove them.")
+        self.components = dict(options.pop("components", None) or {})
+        unknown = [*options, *(name for name in self.components if name not in RewardRecord.model_fields)]
+        if unknown:
+            remedy = "Known: folder, and components with fields of RewardRecord."
+            raise ConfigError(f"trainer.longvt {unknown}", "is not a known key", remedy)
         self.profile = preflight(config, self.folder)
         self.progress = Progress(self.folder)
         stamp(self.folder, self.profile.name)
@@ -62,7 +68,9 @@ class LongVTTrainer(PPOTrainerSync):
         self.progress(phase, self.global_steps, self.total_training_steps)
 
     def _build_replay_buffer(self):
-        return _ValidationTap(super()._build_replay_buffer(), self._write_validation)
+        buffer = super()._build_replay_buffer()
+        group_filter.install(buffer)
+        return _ValidationTap(buffer, self._write_validation)
 
     def _setup(self) -> None:
         self._at("starting workers and rollout engine")
@@ -86,7 +94,13 @@ class LongVTTrainer(PPOTrainerSync):
 
     def _update_actor(self, batch, metrics: dict):
         self._at("policy update")
-        return super()._update_actor(batch, metrics)
+        real = {key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)}
+        excluded = [key for key in batch.keys if key in real and not self._included[key]]
+        metrics["longvt/update_skipped"] = float(len(excluded) == len(real))
+        if len(excluded) == len(real):
+            return batch
+        with self._masked_out(batch, excluded):
+            return super()._update_actor(batch, metrics)
 
     def _save_checkpoint(self) -> None:
         self._at("checkpoint")
@@ -104,12 +118,12 @@ class LongVTTrainer(PPOTrainerSync):
 
     def _compute_advantage(self, batch, metrics: dict):
         """The base computes advantages among the included trajectories; the others get 0."""
+        extra = get_rows(batch, ["extra_fields"])["extra_fields"]
         real = [not tag.get("is_padding", False) for tag in batch.tags]
-        extra = _get(batch, ["extra_fields"])["extra_fields"]
-        scored = [is_real and _scored(fields) for is_real, fields in zip(real, extra, strict=True)]
-        take_part = included([key.rsplit("_", 2)[0] for key in batch.keys], scored)
-        self._included = dict(zip(batch.keys, take_part, strict=True))
-        if all(take_part):
+        groups = [key.rsplit("_", 2)[0] for key in batch.keys]
+        take_part = included(groups, [is_real and scored(fields) for is_real, fields in zip(real, extra, strict=True)])
+        self._included.update(zip(batch.keys, take_part, strict=True))
+        if all(take_part) and not self.components:
             return super()._compute_advantage(batch, metrics)
 
         chosen = [i for i, takes_part in enumerate(take_part) if takes_part]
@@ -124,15 +138,42 @@ class LongVTTrainer(PPOTrainerSync):
             )
             written = super()._compute_advantage(subset, metrics).fields or ()
             names = ["advantages", "returns", *(name for name in OPTIONAL_FIELDS if name in written)]
-            columns = {n: dict(zip(subset.keys, rows, strict=True)) for n, rows in _get(subset, names).items()}
-        masks = _get(batch, ["response_mask"])["response_mask"]
-        fields = {}
-        for name, known in columns.items():
-            rows = [known.get(k, torch.zeros(len(mask))) for k, mask in zip(batch.keys, masks, strict=True)]
-            fields[name] = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
-        everything = tq.kv_batch_put(batch.keys, batch.partition_id, fields=TensorDict(fields, batch_size=len(batch)))
+            columns = {n: dict(zip(subset.keys, rows, strict=True)) for n, rows in get_rows(subset, names).items()}
+            if self.components:
+                rewards = [extra[i]["reward_extra_info"] for i in chosen]
+                apart = component_advantages([groups[i] for i in chosen], rewards, self.components)
+                masks = get_rows(subset, ["response_mask"])["response_mask"]
+                rows = [float(value) * mask.float() for value, mask in zip(apart, masks, strict=True)]
+                columns["advantages"] = columns["returns"] = dict(zip(subset.keys, rows, strict=True))
+        masks = get_rows(batch, ["response_mask"])["response_mask"]
+        everything = put_rows(
+            batch.keys,
+            batch.partition_id,
+            {
+                name: [known.get(k, torch.zeros(len(mask))) for k, mask in zip(batch.keys, masks, strict=True)]
+                for name, known in columns.items()
+            },
+        )
         everything.extra_info = batch.extra_info
         return everything
+
+    @contextmanager
+    def _masked_out(self, batch, excluded: list[str]) -> Iterator[None]:
+        """Take rows out of the update: their advantage is 0, but a KL or entropy term and the token count see them."""
+        if not excluded:
+            yield
+            return
+        subset = type(batch)(keys=excluded, tags=[{}] * len(excluded), partition_id=batch.partition_id)
+        columns = get_rows(subset, ["response_mask", "loss_mask"])
+        # A mini-batch without a single token would divide by zero. Only so many rows can fill one.
+        actor = self.config.actor_rollout_ref
+        can_fill_one = len(excluded) >= actor.actor.ppo_mini_batch_size * actor.rollout.n
+        masked = {name: [_mask_without(row, can_fill_one) for row in rows] for name, rows in columns.items()}
+        put_rows(excluded, batch.partition_id, masked)
+        try:
+            yield
+        finally:
+            put_rows(excluded, batch.partition_id, columns)
 
     def _compute_metrics(self, batch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
@@ -140,6 +181,8 @@ class LongVTTrainer(PPOTrainerSync):
         records = self._records(batch, "train")
         trajectory_log.write(f"{self.folder}/trajectories", "train", self.global_steps, records)
         metrics.update(metrics_of(records))
+        metrics.update(_score_metrics(records))
+        self._included.clear()
         metrics["longvt/time/trajectories"] = time.perf_counter() - started
 
     def _validate(self) -> dict[str, float]:
@@ -155,7 +198,7 @@ class LongVTTrainer(PPOTrainerSync):
     def _records(self, batch, split: str) -> list[TrajectoryRecord]:
         keys = [k for k, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
         names = [*RECORD_FIELDS, "advantages"] if split == "train" else RECORD_FIELDS
-        columns = _get(type(batch)(keys=keys, tags=[{}] * len(keys), partition_id=batch.partition_id), names)
+        columns = get_rows(type(batch)(keys=keys, tags=[{}] * len(keys), partition_id=batch.partition_id), names)
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [self._record(key, row, split) for key, row in zip(keys, rows, strict=True)]
 
@@ -175,7 +218,7 @@ class LongVTTrainer(PPOTrainerSync):
             ground_truth=row["reward_model"]["ground_truth"],
             transcript=Transcript.model_validate(extra["longvt"]),
             reward=RewardRecord.model_validate(extra["reward_extra_info"]),
-            included=self._included[key] if split == "train" else _scored(extra),
+            included=self._included[key] if split == "train" else scored(extra),
             advantage=(float(row["advantages"][on].mean()) if on.any() else 0.0) if split == "train" else None,
             prompt_ids=row["prompts"].tolist(),
             response_ids=row["responses"].tolist(),
@@ -204,26 +247,19 @@ class _ValidationTap:
         return batch, metrics
 
 
-def _get(batch, names: list[str]) -> dict[str, list]:
-    """Fields of a batch as lists of rows: tensors for nested or stacked fields, objects for the others."""
-    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
-    columns = {name: data[name] for name in names if name in data.keys()}  # noqa: SIM118
-    return {name: _rows(column) for name, column in columns.items()}
+def _mask_without(mask: torch.Tensor, keep_one: bool) -> torch.Tensor:
+    masked = torch.zeros_like(mask)
+    masked[:1] = int(keep_one)
+    return masked
 
 
-def _rows(column) -> list:
-    if isinstance(column, torch.Tensor):
-        return list(column.unbind())
-    # TransferQueue returns a NonTensorStack, or a list subclass, depending on what was stored.
-    return column.tolist() if hasattr(column, "tolist") else list(column)
-
-
-def _scored(extra_fields: dict[str, Any]) -> bool:
-    reward = extra_fields.get("reward_extra_info") or {}
-    if not {"abstained", "faulted"} <= reward.keys():
-        raise ConfigError(
-            f"the reward function returned {sorted(reward)}",
-            "longvt_sync needs the keys of RewardRecord",
-            "Set reward.custom_reward_function to pkg://longvt_plugins.reward, compute_score.",
-        )
-    return not (reward["abstained"] or reward["faulted"])
+def _score_metrics(records: list[TrajectoryRecord]) -> dict[str, float]:
+    """verl's ``critic/score/*`` over the scored trajectories: a 0 that stands for no score is not one."""
+    values = [record.reward.score for record in records if not (record.reward.abstained or record.reward.faulted)]
+    if not values:
+        return {}
+    return {
+        "critic/score/mean": sum(values) / len(values),
+        "critic/score/max": max(values),
+        "critic/score/min": min(values),
+    }

@@ -1,4 +1,4 @@
-"""What is checked before a run costs anything: options of the loop, the media profile, the checkpoints' stamps."""
+"""What is checked before a run costs anything: options of loop and reward, media profile, stamps of checkpoints."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.loops.options import LoopOptions
+from longvt_plugins.reward import RewardConfig
 from longvt_plugins.tokens.budget import check_suited
 from longvt_plugins.tokens.profiles import MediaProfile, check_stamp, profile_named
 from longvt_plugins.tools.verl_tool import read_options
@@ -22,10 +23,12 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
         folder: of the run; it may hold checkpoints of an earlier part of it.
 
     Raises:
-        ConfigError: options that the loop would refuse, trajectory by trajectory; frames that the model would resize.
+        ConfigError: options that the loop or the reward would refuse, trajectory by trajectory; frames that the model
+            would resize.
         ProfileError: an unknown profile, one not offered for this model, or one that a checkpoint was not made with.
     """
     LoopOptions.of(config.actor_rollout_ref.rollout, config.data.max_response_length)
+    _check_reward(config.reward.custom_reward_function)
     profile = profile_named((config.data.get("longvt") or {}).get("profile"))
     model = os.path.expanduser(config.actor_rollout_ref.model.path)
     profile.check_model(_model_type(model))
@@ -34,6 +37,15 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
         if Path(checkpoint).is_dir():
             check_stamp(checkpoint, profile.name)
     return profile
+
+
+def _check_reward(function: DictConfig) -> None:
+    """verl hides what a reward raises, and goes on with the trajectories that are left."""
+    if function.get("path") == "pkg://longvt_plugins.reward":
+        try:
+            RewardConfig(**(function.get("reward_kwargs") or {}))
+        except ValueError as error:
+            raise ConfigError("reward_kwargs", str(error), "Correct reward.custom_reward_function.") from error
 
 
 def _check_tools(config: DictConfig, model: str) -> None:

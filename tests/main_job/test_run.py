@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.demo_footage import COLOURS, EVENT_TIMES_S
-from longvt_plugins.reward import compute_reward
+from longvt_plugins.reward import compute_reward, extract_answer
 from longvt_plugins.video import clip_store, read_frames
 
 STEPS, PROMPTS, GROUP = 3, 4, 4
@@ -64,7 +64,8 @@ def test_a_crop_of_the_event_shows_its_colour(train, rows):
     checked = 0
     for record in train:
         row = rows[record.sample_index]
-        (start_s, end_s), colour = row["extra_info"]["segments"][0], row["reward_model"]["ground_truth"]
+        (start_s, end_s), truth = row["extra_info"]["segments"][0], row["reward_model"]["ground_truth"]
+        colour = truth.removeprefix("a square, ")
         for crop in record.transcript.crops_ok():
             if colour not in COLOURS or not Path(crop.media.path).exists():
                 continue
@@ -91,14 +92,18 @@ def test_the_mask_marks_exactly_the_policys_words(run, train):
         assert np.array(record.rollout_log_probs)[~mask].sum() == 0
 
 
-def test_rewards_follow_from_the_transcripts(train, rows):
+def test_rewards_follow_from_the_transcripts_and_the_ledger(run, train, rows):
+    verdicts = run.verdicts()
     for record in train:
         row = rows[record.sample_index]
         info = row["extra_info"]
-        again = compute_reward(
-            record.transcript, row["reward_model"]["ground_truth"], info["options"], info["segments"]
-        )
-        assert again == record.reward
+        sample = {"options": info["options"], "segments": info["segments"], "question": info["question"]}
+        entries = verdicts.get(record.reward.verdict_key, [None])
+        again = [
+            compute_reward(record.transcript, row["reward_model"]["ground_truth"], **sample, verdict=e and e.verdict)
+            for e in entries
+        ]
+        assert record.reward in again
 
 
 def test_undecidable_answers_abstain_and_vanished_videos_fault(train, rows):
@@ -109,6 +114,31 @@ def test_undecidable_answers_abstain_and_vanished_videos_fault(train, rows):
     assert {record.transcript.fault.kind for record in faulted} == {"VideoOpenError"}
     for record in abstained + faulted:
         assert not record.included and record.advantage == 0
+
+
+def test_the_judge_decided_what_rules_could_not(train, rows):
+    judged = [record for record in train if record.reward.decided_by == "judge"]
+    assert len(judged) >= GROUP
+    for record in judged:
+        said = extract_answer(record.transcript.turns[-1].text)
+        assert record.reward.acc == float(said.casefold() in rows[record.sample_index]["reward_model"]["ground_truth"])
+        assert record.reward.judge_id == "scripted-judge"
+
+
+def test_the_outage_cost_its_verdicts_and_nothing_else(run, train):
+    """The judge died while step 2 rolled out: what it was asked then abstained, and step 3 was judged again."""
+    by_step = {step: [r for r in train if r.step == step] for step in range(1, STEPS + 1)}
+    lost = {s: [r for r in records if "unreachable" in r.reward.reason] for s, records in by_step.items()}
+    assert lost[2] and not lost[1] and not lost[3]
+    assert all(record.reward.abstained and not record.included for record in lost[2])
+    assert run.asked_after_the_outage > 0
+    assert any(record.reward.decided_by == "judge" for record in by_step[3])
+
+
+def test_a_question_cost_one_call(run):
+    """Of equal questions only abstentions are asked again."""
+    for entries in run.verdicts().values():
+        assert [entry.verdict.status for entry in entries[:-1]] == ["abstain"] * (len(entries) - 1)
 
 
 def test_advantages_are_grpos_among_the_included(train):
@@ -132,6 +162,9 @@ def test_metrics_count_what_happened(run, train):
         assert metrics["longvt/calls/all"] == pytest.approx(np.mean([r.reward.tool_calls for r in records]))
         assert metrics["longvt/rate/faulted"] == pytest.approx(np.mean([r.reward.faulted for r in records]))
         assert metrics["longvt/rate/included"] == pytest.approx(np.mean([r.included for r in records]))
+        scores = [r.reward.score for r in records if not (r.reward.abstained or r.reward.faulted)]
+        assert metrics["critic/score/mean"] == pytest.approx(np.mean(scores))
+        assert all(np.isfinite(value) for value in metrics.values() if isinstance(value, float))
 
 
 def test_rollout_and_actor_agree(run):

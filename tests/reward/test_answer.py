@@ -48,6 +48,13 @@ def test_extract(text, answer):
         ("seven", "7", None, "undecided"),
         ("red", "", None, "undecided"),
         ("x" * 10_000, "x", None, "undecided"),
+        ("B", "B", None, "correct"),
+        ("b.", "B", None, "correct"),
+        ("(B) a dog", "B", None, "correct"),
+        ("C. a cat", "B", None, "incorrect"),
+        ("a dog", "A", None, "undecided"),
+        ("A dog", "A", None, "undecided"),
+        ("B or C", "B", None, "undecided"),
     ],
 )
 def test_match(prediction, truth, options, match):

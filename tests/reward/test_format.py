@@ -37,3 +37,19 @@ def test_kept(said):
 )
 def test_broken(said):
     assert not follows_format(transcript(*said))
+
+
+def test_thoughts_can_be_required():
+    assert not follows_format(transcript("<answer>red</answer>"), think="required")
+    assert not follows_format(transcript(CALL, ANSWER), think="required")
+    assert follows_format(transcript(f"<think>a</think>{CALL}{CALL}", ANSWER), think="required")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<tool_call></tool_call>" * 2000 + "x", "<think>" * 5000, "<tool_call>" * 5000, "<think></think>" * 3000 + CALL],
+)
+def test_no_text_makes_the_match_explode(text):
+    """A match that backtracks over elements would not end within this test's life."""
+    assert not follows_format(transcript(text, ANSWER))
+    assert not follows_format(transcript(text))

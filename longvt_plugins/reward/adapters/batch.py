@@ -1,0 +1,64 @@
+"""What the adapters share: a batch of completions with its dataset columns -> one ``RewardRecord`` each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from longvt_plugins.reward.compute import judged_reward
+from longvt_plugins.reward.config import RewardConfig
+from longvt_plugins.reward.conversation import text_of, transcript_of_messages, transcript_of_text
+from longvt_plugins.types import RewardRecord, Transcript
+
+REFERENCES = ("ground_truth", "solution", "answer")
+"""Columns that may hold the true answer; the first that is there does."""
+
+
+async def score_batch(
+    completions: Sequence[Any],
+    columns: Mapping[str, Any],
+    config: RewardConfig,
+    prompts: Sequence[Any] | None = None,
+) -> list[RewardRecord]:
+    """Score all at once.
+
+    Args:
+        completions: messages, or one string each (then no call counts as executed, unless ``config.from_text``).
+        columns: lists as long as ``completions``: a reference (``REFERENCES``), and optionally ``question``,
+            ``options``, ``segments`` and ``data_source``.
+        prompts: where ``question`` is no column, its text is the last user message.
+    """
+    reference = next((name for name in REFERENCES if name in columns), None)
+
+    async def score(index: int) -> RewardRecord:
+        def cell(name: str, default: Any = None) -> Any:
+            return columns[name][index] if columns.get(name) is not None else default
+
+        question = cell("question") or (_question(prompts[index]) if prompts else "")
+        return await judged_reward(
+            _transcript(completions[index], config),
+            cell(reference) if reference else None,
+            options=cell("options") or None,
+            segments=cell("segments"),
+            config=config,
+            question=str(question),
+            data_source=str(cell("data_source", "")),
+        )
+
+    return list(await asyncio.gather(*map(score, range(len(completions)))))
+
+
+def _transcript(completion: Any, config: RewardConfig) -> Transcript:
+    if isinstance(completion, str):
+        if config.from_text:
+            return transcript_of_text(completion)
+        completion = [{"role": "assistant", "content": completion}]
+    return transcript_of_messages(completion)
+
+
+def _question(prompt: Any) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    users = [text_of(message.get("content")) for message in prompt if message.get("role") == "user"]
+    return users[-1] if users else ""
