@@ -66,12 +66,15 @@ class RowFiles:
         paths: Sequence[str | os.PathLike[str]],
         shape: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
     ):
+        import pyarrow
         from datasets import Dataset
 
         self.paths = [os.path.expanduser(os.fspath(path)) for path in paths]
         for path in self.paths:
             open_parquet(path)
         self._files = [Dataset.from_parquet(path) for path in self.paths]
+        # Converting a file to its memory-mapped cache takes buffers that Arrow would keep for the next one.
+        pyarrow.default_memory_pool().release_unused()
         self._starts = [0]
         for file in self._files:
             self._starts.append(self._starts[-1] + len(file))
