@@ -115,7 +115,7 @@ def register() -> None:
         if part.after:
             wrapt.register_post_import_hook(lambda _, module=part.module: load(module), part.after)
     for entry in LEDGER:
-        if entry.after and entry.after.startswith("verl.") and (cpu.chosen() or not entry.cpu_only):
+        if entry.after and entry.after.startswith(("verl.", "vllm.")) and (cpu.chosen() or not entry.cpu_only):
             wrapt.register_post_import_hook(lambda target, entry=entry: load(entry.module).apply(target), entry.after)
     wrapt.register_post_import_hook(add_resolvers, "omegaconf")
     if cpu.chosen():

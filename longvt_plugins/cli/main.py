@@ -21,6 +21,7 @@ VERBS = {
     "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",
     "summary": "what a run did: steps, reward parts, tool calls, files",
+    "verify": "does the trainer see exactly what the rollout engine saw, with this checkpoint?",
     "watch": "run a training command, show its progress, end it if it stalls",
 }
 

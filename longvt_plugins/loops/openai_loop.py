@@ -53,6 +53,7 @@ class OpenAILoop:
         profile: how frames stand in messages.
         sampling: further arguments of each request (``temperature``, ``seed``, ``extra_body``, ...).
         max_images: that the server takes in one conversation; ``None``: any number.
+        opening: what the served template writes at the start of each of the policy's turns (``<think>``, or nothing).
         native_calls: let the server parse tool calls (``tool_choice="auto"``).
     """
 
@@ -65,6 +66,7 @@ class OpenAILoop:
     profile: MediaProfile
     sampling: Mapping[str, Any] = field(default_factory=dict)
     max_images: int | None = None
+    opening: str = ""
     native_calls: bool = False
 
     def __post_init__(self):
@@ -139,7 +141,7 @@ class OpenAILoop:
             if state.prompt_tokens is None:
                 state.prompt_tokens = usage.prompt_tokens
             state.used = usage.prompt_tokens - state.prompt_tokens + usage.completion_tokens
-        return _text_of(choice.message), "length_limit" if choice.finish_reason == "length" else None
+        return self.opening + _text_of(choice.message), "length_limit" if choice.finish_reason == "length" else None
 
     def _room(self, state: _State, calls: int, executable: int) -> Room:
         left = self.response_length - state.used - self.options.answer_tokens - calls * REPLY_TOKENS

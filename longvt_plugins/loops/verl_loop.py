@@ -59,6 +59,8 @@ class LongVTAgentLoop(ToolAgentLoop):
         super().__init__(*args, **kwargs)
         self.options = LoopOptions.of(self.rollout_config, self.response_length)
         self.profile = profile_named((self.data_config.get("longvt") or {}).get("profile"))
+        # The template may open the policy's turns for it; the record holds them whole.
+        self.opening = "<think>" if self.apply_chat_template_kwargs.get("think") else ""
         self.tool_parser = TextParser()
         self.max_model_len = self.rollout_config.get("max_model_len") or self.prompt_length + self.response_length
         # The episode counts turns, and says so before the last one.
@@ -113,7 +115,7 @@ class LongVTAgentLoop(ToolAgentLoop):
             if forged is not None:
                 cut, kept = "vision_tokens", kept[:forged]
                 _drop_last(agent_data, len(agent_data.response_ids) - forged)
-            text = self.tokenizer.decode(kept, skip_special_tokens=True)
+            text = self.opening + self.tokenizer.decode(kept, skip_special_tokens=True)
             agent_data.messages[-1]["content"] = text
             self.step = self.episode.policy_turn(text, len(kept), cut)
         return AgentState.TERMINATED if self.step.ended_by else AgentState.PROCESSING_TOOLS

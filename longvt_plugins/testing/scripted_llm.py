@@ -39,8 +39,13 @@ class ScriptedClient(LLMServerClient):
         return TokenOutput(token_ids=ids, log_probs=[-0.5] * len(ids), stop_reason="completed", extra_fields=steps)
 
 
-def roll_out(config: DictConfig, client: ScriptedClient, rows: Sequence[dict]) -> DataProto:
+def roll_out(config: DictConfig, client: LLMServerClient, rows: Sequence[dict]) -> DataProto:
     """Run one trajectory per dataset row through a real ``AgentLoopWorker``."""
+    return asyncio.run(worker_outputs(config, client, rows))
+
+
+async def worker_outputs(config: DictConfig, client: LLMServerClient, rows: Sequence[dict]) -> DataProto:
+    """``roll_out`` on the running loop, where an engine may live."""
     from verl.experimental.agent_loop.agent_loop import AgentLoopWorker
 
     columns = {}
@@ -50,8 +55,4 @@ def roll_out(config: DictConfig, client: ScriptedClient, rows: Sequence[dict]) -
     batch = DataProto.from_dict(
         tensors={"dummy": torch.zeros(len(rows), 1)}, non_tensors=columns, meta_info={"global_steps": 0}
     )
-
-    async def generate() -> DataProto:
-        return await AgentLoopWorker(config, client).generate_sequences(batch)
-
-    return asyncio.run(generate())
+    return await AgentLoopWorker(config, client).generate_sequences(batch)

@@ -21,7 +21,8 @@ import yaml
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from longvt_plugins.tokens.profiles import MediaProfile, profile_named
+from longvt_plugins.episode import Episode, Limits, write_call
+from longvt_plugins.tokens.profiles import MediaProfile, profile_named, stamp
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
@@ -64,18 +65,20 @@ class Setting:
         )
 
 
-def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random) -> Demonstration:
-    """One conversation: look around the ground truth, then answer."""
+def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random, mixed: bool = False) -> Demonstration:
+    """One conversation: look around the ground truth, then answer.
+
+    Args:
+        mixed: now and then look in two crops at once, or write a call that cannot be read before one that can.
+    """
     path = str(Path(setting.video_root, row["videos"][0]))
     info = probe(path)
     plan = plan_overview(info, setting.overview)
     overview = MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size)
     (start_s, end_s), answer = row["extra_info"]["segments"][0], row["reward_model"]["ground_truth"]
     start_s, end_s = start_s - rng.choice((0, 0, 1)), end_s + rng.choice((0, 0, 1))
-    outcome = crop_video({"start_time": start_s, "end_time": end_s}, [path], setting.crop)
     system, user = (message["content"] for message in row["prompt"])
     before, after = user.split("<video>")
-    call = f'{{"name": "crop_video", "arguments": {{"start_time": {start_s:.0f}, "end_time": {end_s:.0f}}}}}'
     messages = [
         {"role": "system", "content": system},
         {
@@ -86,12 +89,26 @@ def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random) -> De
                 {"type": "text", "text": after},
             ],
         },
-        {"role": "assistant", "content": f"<think>Look there.</think>\n<tool_call>\n{call}\n</tool_call>"},
-        {"role": "tool", "content": setting.profile.crop_content(outcome)},
-        {"role": "assistant", "content": f"<think>I see it.</think><answer>{answer}</answer>"},
     ]
-    frames = [*clip_store.get(overview), *clip_store.get(outcome.media)]
-    return Demonstration(messages, [Image.fromarray(frame) for frame in frames])
+    whole, halves = _call(start_s, end_s), _call(start_s, start_s + 1) + "\n" + _call(start_s + 1, end_s)
+    broken = f"<tool_call>\ncrop_video {start_s:.0f} to {end_s:.0f}\n</tool_call>"
+    looks = rng.choice(([whole], [whole], [halves], [broken, whole])) if mixed else [whole]
+    episode, refs = Episode(Limits(), overview=[overview]), [overview]
+    for look in looks:
+        text = f"<think>Look there.</think>\n{look}"
+        calls = episode.policy_turn(text, 0).calls
+        outcomes = [planned.refusal or crop_video(planned.call.arguments, [path], setting.crop) for planned in calls]
+        replies = episode.reply(outcomes)
+        episode.added(replies, 0)
+        messages.append({"role": "assistant", "content": text})
+        messages += [{"role": "tool", "content": setting.profile.crop_content(reply)} for reply in replies]
+        refs += [outcome.media for outcome in outcomes if outcome.media is not None]
+    messages.append({"role": "assistant", "content": f"<think>I see it.</think><answer>{answer}</answer>"})
+    return Demonstration(messages, [Image.fromarray(frame) for ref in refs for frame in clip_store.get(ref)])
+
+
+def _call(start_s: float, end_s: float) -> str:
+    return write_call("crop_video", f'{{"start_time": {start_s:.0f}, "end_time": {end_s:.0f}}}')
 
 
 def assistant_labels(ids: torch.Tensor, tokenizer) -> torch.Tensor:
@@ -109,7 +126,13 @@ def assistant_labels(ids: torch.Tensor, tokenizer) -> torch.Tensor:
 
 
 def teach(
-    model_folder: Path, setting: Setting, steps: int, batch_size: int = 4, rate: float = 2e-3, seed: int = 0
+    model_folder: Path,
+    setting: Setting,
+    steps: int,
+    batch_size: int = 4,
+    rate: float = 2e-3,
+    seed: int = 0,
+    mixed: bool = False,
 ) -> float:
     """Train the checkpoint in ``model_folder`` in place. Returns the last loss (nats per supervised token)."""
     rng = random.Random(seed)
@@ -118,7 +141,7 @@ def teach(
     processor.tokenizer.padding_side = "right"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32).to(device).train()
-    demonstrations = [demonstrate(setting, row, rng) for row in setting.rows for _ in range(2)]
+    demonstrations = [demonstrate(setting, row, rng, mixed) for row in setting.rows for _ in range(4 if mixed else 2)]
     rng.shuffle(demonstrations)
     batches = [
         _batch(processor, setting, demonstrations[i : i + batch_size]).to(device)
@@ -152,12 +175,12 @@ def _batch(processor, setting: Setting, demonstrations: list[Demonstration]):
     return batch
 
 
-def texts_of(setting: Setting) -> list[str]:
+def texts_of(setting: Setting, mixed: bool = False) -> list[str]:
     """What the tokenizer will meet, in the proportions in which it meets it."""
     rng = random.Random(0)
     texts = [yaml.safe_dump(setting.tool_schema), str(setting.tool_schema).replace("'", '"')]
     for row in setting.rows:
-        for message in demonstrate(setting, row, rng).messages:
+        for message in demonstrate(setting, row, rng, mixed).messages:
             content = message["content"]
             parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
             texts.append("".join(parts))
@@ -170,12 +193,14 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, as for main_ppo")
     parser.add_argument("--steps", type=int, default=350)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mixed", action="store_true", help="also parallel crops, and calls that cannot be read")
     args = parser.parse_args()
     config = compose_recipe(args.recipe, args.overrides)
     setting = Setting.of(config)
     folder = Path(config.actor_rollout_ref.model.path)
-    make_tiny_qwen2_5_vl(folder, texts_of(setting), seed=args.seed)
-    teach(folder, setting, args.steps, seed=args.seed)
+    make_tiny_qwen2_5_vl(folder, texts_of(setting, args.mixed), seed=args.seed)
+    teach(folder, setting, args.steps, seed=args.seed, mixed=args.mixed)
+    stamp(folder, setting.profile.name)
 
 
 if __name__ == "__main__":

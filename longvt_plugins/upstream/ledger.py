@@ -77,4 +77,26 @@ LEDGER = (
         until="vLLM keeps loadable weights on the CPU when weights are to be reloaded",
         cpu_only=True,
     ),
+    Workaround(
+        module="longvt_plugins.upstream.verl_video_positions",
+        why="verl takes the positions of a Qwen2.5-VL video from Hugging Face without the seconds between its grids, "
+        "and Hugging Face truncates these to an integer and starts the text after a video at another place than vLLM: "
+        "rollout and actor disagree on every token after a video.",
+        where="verl/utils/tokenizer/tokenizer.py:236 hf_processor; transformers/models/qwen2_5_vl/"
+        "modeling_qwen2_5_vl.py get_rope_index",
+        version="verl 0.9.1",
+        test="tests/upstream/test_video_positions.py",
+        until="verl and vLLM take positions from one function that knows the frames' times",
+        after="verl.utils.tokenizer.tokenizer",
+    ),
+    Workaround(
+        module="longvt_plugins.upstream.vllm_video_times",
+        why="vLLM drops the metadata of a Qwen2.5-VL video, so the seconds between its grids are those of a video at "
+        "24 frames per second, whatever the video is.",
+        where="vllm/model_executor/models/qwen2_vl.py:862 get_data_parser (qwen3_vl.py:882 keeps the metadata)",
+        version="vllm 0.24.0",
+        test="tests/upstream/test_video_positions.py",
+        until="Qwen2_5_VLProcessingInfo.get_data_parser asks for the metadata",
+        after="vllm.model_executor.models.qwen2_5_vl",
+    ),
 )

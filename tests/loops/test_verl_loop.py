@@ -1,5 +1,6 @@
 """The registered loop in a real AgentLoopWorker, with a scripted engine: what the policy saw and what is recorded."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from transformers import AutoProcessor
 
 from longvt_plugins.testing.scripted_llm import ScriptedClient, roll_out
+from longvt_plugins.tools import verl_tool
 from longvt_plugins.types import Transcript
-from longvt_plugins.video import clip_store
+from longvt_plugins.video import clip_store, content_identity
 
 ROOT = Path(__file__).parents[2]
 ANSWER = "<think>I see it.</think><answer>red</answer>"
@@ -27,14 +29,14 @@ def worker(demo, tokenizer):
 
     datasets = {}
 
-    def roll(script, *overrides, rows=1):
+    def roll(script, *overrides, rows=1, times=1, change=lambda row: row):
         config = demo.compose("data.max_response_length=600", *overrides)
         data_overrides = tuple(o for o in overrides if o.startswith(("data.", "+data.")))
         if data_overrides not in datasets:
             processor = AutoProcessor.from_pretrained(demo.folder / "model")
             datasets[data_overrides] = LongVTDataset(str(config.data.val_files), tokenizer, config.data, processor)
         client = ScriptedClient(config, tokenizer, script)
-        output = roll_out(config, client, [datasets[data_overrides][i] for i in range(rows)])
+        output = roll_out(config, client, [change(datasets[data_overrides][i]) for i in range(rows)] * times)
         transcripts = [Transcript.model_validate(t) for t in output.non_tensor_batch["longvt"]]
         return output, transcripts, client
 
@@ -88,6 +90,65 @@ def test_parallel_calls_come_back_in_order(worker, tokenizer):
     shown = np.stack([np.asarray(image) for image in client.images_seen[1][6:]])
     np.testing.assert_array_equal(shown, np.concatenate([clip_store.get(c.media) for c in transcript.crops_ok()]))
     assert placeholders_match(output, tokenizer)
+
+
+def test_parallel_calls_run_at_once(worker, monkeypatch):
+    """One after another, the first would wait for ever."""
+    stock, started = verl_tool.execute, []
+
+    async def execute(*args):
+        started.append(args)
+        async with asyncio.timeout(20):
+            while len(started) < 2:
+                await asyncio.sleep(0.01)
+        return await stock(*args)
+
+    monkeypatch.setattr(verl_tool, "execute", execute)
+    _, (transcript,), _ = worker(lambda turn, _: call(3, 5) + call(7, 9) if turn == 0 else ANSWER)
+    assert len(transcript.crops_ok()) == 2
+
+
+def test_rows_without_tools_or_with_a_choice_of_them(worker, tokenizer):
+    def without(row):
+        return {**row, "tools_kwargs": None, "extra_info": {**row["extra_info"], "tool_selection": ["none"]}}
+
+    output, (transcript,), _ = worker(lambda turn, _: call(3, 5) if turn == 0 else ANSWER, change=without)
+    assert "# Tools" not in tokenizer.decode(output.batch["prompts"][0])
+    assert transcript.calls[0].outcome.status == "malformed" and "You may call none" in transcript.turns[1].text
+    assert transcript.ended_by == "answer"
+
+
+def test_one_of_several_videos_is_chosen_by_its_number(worker, demo):
+    """The original numbers all videos alike (``video_count`` stays 0) and crops the path that the policy writes."""
+    videos = [str(demo.folder / "data" / f"street_{n}.mp4") for n in (0, 1)]
+
+    def both(row):
+        user = row["raw_prompt"][1]
+        other = [{**item, "path": videos[0]} if item["type"] == "image" else item for item in user["content"]]
+        identity = content_identity(videos[0])
+        other = [{**item, "identity": identity} if item["type"] == "image" else item for item in other]
+        prompt = [row["raw_prompt"][0], {**user, "content": other + user["content"]}]
+        return {**row, "raw_prompt": prompt, "tools_kwargs": {"crop_video": {"create_kwargs": {"videos": videos}}}}
+
+    def script(turn, _):
+        if turn == 0:
+            return call(3, 5) + call(3, 5).replace("}}", ', "video": 1}}') + call(3, 5).replace("}}", ', "video": 2}}')
+        return ANSWER
+
+    _, (transcript,), _ = worker(script, change=both)
+    assert [record.outcome.status for record in transcript.calls] == ["malformed", "ok", "malformed"]
+    assert transcript.crops_ok()[0].media.path == videos[1]
+    assert [ref.path for ref in transcript.overview] == videos
+
+
+def test_the_template_may_open_the_policys_thought(worker, tokenizer):
+    output, (transcript,), _ = worker(
+        lambda turn, _: [call(3, 5), ANSWER][turn].removeprefix("<think>"),
+        "+data.apply_chat_template_kwargs.think=true",
+    )
+    assert tokenizer.decode(output.batch["prompts"][0]).endswith("<|im_start|>assistant\n<think>")
+    assert transcript.turns[-1].text == ANSWER
+    assert policy_text(output, 0, tokenizer).endswith(ANSWER.removeprefix("<think>") + "<|im_end|>")
 
 
 def test_the_call_limit_is_told_and_the_policy_may_still_answer(worker):
@@ -246,3 +307,12 @@ def test_what_verl_cuts_off_is_not_in_the_record(worker, tokenizer):
     assert transcript.ended_by == "length_limit" and "<answer>" not in transcript.turns[0].text
     assert transcript.turns[0].tokens == 40
     assert transcript.turns[0].text == policy_text(output, 0, tokenizer)
+
+
+def test_eight_rollouts_of_a_prompt_decode_its_overview_once(worker, store, monkeypatch):
+    decoded = []
+    stock = clip_store._decode
+    monkeypatch.setattr(clip_store, "_decode", lambda ref, deadline: decoded.append(ref) or stock(ref, deadline))
+    _, transcripts, client = worker(lambda turn, _: ANSWER, times=8)
+    assert len(transcripts) == 8 and all(len(images) == 6 for images in client.images_seen)
+    assert decoded == [transcripts[0].overview[0]]

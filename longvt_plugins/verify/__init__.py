@@ -1,0 +1,1 @@
+"""Token truth: does the trainer see what the engine saw? ``longvt verify MODEL``, and the checks behind it."""
