@@ -91,9 +91,9 @@ def instrument(blocks: Blocks) -> None:
 
 
 def run(trajectories: int, folder: Path) -> dict[str, float | int | list]:
+    from data_prep.demo_footage import prepare
     from transformers import AutoProcessor
 
-    from data_prep.demo_footage import prepare
     from longvt_plugins.datasets import LongVTDataset
     from longvt_plugins.testing.recipe import compose_recipe
     from longvt_plugins.testing.scripted_llm import ScriptedClient, worker_outputs
