@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import jinja2
@@ -25,7 +26,9 @@ CHAT = [
 
 @pytest.fixture(params=["qwen2_5_vl", "qwen3_vl"])
 def render(request):
-    template = jinja2.Environment().from_string((TEMPLATES / f"{request.param}.jinja").read_text())
+    environment = jinja2.Environment()
+    environment.filters["tojson"] = json.dumps  # as transformers does: jinja2's own escapes HTML
+    template = environment.from_string((TEMPLATES / f"{request.param}.jinja").read_text())
     return lambda messages, prompt: template.render(messages=messages, add_generation_prompt=prompt)
 
 
