@@ -91,9 +91,9 @@ def instrument(blocks: Blocks) -> None:
 
 
 def run(trajectories: int, folder: Path) -> dict[str, float | int | list]:
-    from data_prep.demo_footage import prepare
     from transformers import AutoProcessor
 
+    from data_prep.demo_footage import prepare
     from longvt_plugins.datasets import LongVTDataset
     from longvt_plugins.testing.recipe import compose_recipe
     from longvt_plugins.testing.scripted_llm import ScriptedClient, worker_outputs
@@ -168,7 +168,8 @@ def report(found: dict, command: str) -> str:
     lines = [
         "# What the loop costs",
         "",
-        f"`{command}`, {datetime.date.today()}, {os.cpu_count()} cores, Python {platform.python_version()}; {versions}.",
+        f"`{command}`, {datetime.date.today()}, {os.cpu_count()} cores, Python {platform.python_version()};",
+        f"{versions}.",
         "The engine is a script, so all CPU time is verl's worker (tokens, features), decoding, and this package.",
         "",
         "| what | figure |",

@@ -21,6 +21,11 @@ fi
 started=$SECONDS
 say() { printf '[install %4ds] %s\n' $((SECONDS - started)) "$*"; }
 
+if [ -f "$venv/.longvt-offline" ]; then
+  say "$venv was assembled from an offline bundle (constraints/offline): nothing to install"
+  exit 0
+fi
+
 python=${PYTHON:-}
 if [ -z "$python" ]; then
   for candidate in python3.11 python3.12 python3; do

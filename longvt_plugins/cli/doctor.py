@@ -13,17 +13,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from longvt_plugins.cli import Outcome
+from longvt_plugins.cli import Outcome, gpu
 
 PINS = {"verl": "0.9.1", "transformers": "5.8.1", "TransferQueue": "0.1.11", "tensordict": "0.10.0", "av": "15.1.0"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No arguments."""
+    parser.add_argument("--gpu", action="store_true", help="having no GPU is a fault")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     results = {name: check() for name, check in CHECKS.items()}
+    results["GPU"] = gpu.problem(gpu.read(), required=args.gpu)
     ok = all(problem is None for problem in results.values())
     lines = [
         f"{'ok  ' if problem is None else 'FAIL'} {name}" + (f": {problem}" if problem else "")

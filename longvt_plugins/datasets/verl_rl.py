@@ -27,7 +27,7 @@ from PIL import Image
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from longvt_plugins.errors import ConfigError, DataError, LongVTError
-from longvt_plugins.tokens.budget import media_tokens
+from longvt_plugins.tokens.budget import check_suited, media_tokens, suited
 from longvt_plugins.tokens.media import pixels_of
 from longvt_plugins.tokens.profiles import profile_named
 from longvt_plugins.types import MediaRef
@@ -57,7 +57,9 @@ class LongVTDataset(RLHFDataset):
             )
         self.video_root = os.path.expanduser(options.get("video_root") or "")
         self.profile = profile_named(options.get("profile"))
-        self.overview = replace(self.profile.overview, **sampling)
+        self.overview = replace(self._suited(self.profile.overview), **sampling)
+        if self.processor is not None:
+            check_suited(self.overview, self.processor.image_processor, "data.longvt.overview")
         self._shrink, self._picture_pixels = bool(options.get("shrink")), options.get("picture_pixels")
         self._plans: dict[tuple[str, SamplingPolicy], MediaRef] = {}
         self._shrunk: dict[int, SamplingPolicy] = {}
@@ -66,6 +68,9 @@ class LongVTDataset(RLHFDataset):
         if 0 < self.max_samples < len(self.dataframe):
             self.dataframe = self.dataframe.select(self._some())
         self.dataframe = self.maybe_filter_out_long_prompts(self.dataframe)
+
+    def _suited(self, policy: SamplingPolicy) -> SamplingPolicy:
+        return policy if self.processor is None else suited(policy, self.processor.image_processor)
 
     def maybe_filter_out_long_prompts(self, dataframe=None):
         """Probe every medium, count every prompt, and shrink, drop (``filter_overlong_prompts``) or stop.

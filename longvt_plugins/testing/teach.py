@@ -137,6 +137,8 @@ def teach(
     """Train the checkpoint in ``model_folder`` in place. Returns the last loss (nats per supervised token)."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
+    # So small a model gains nothing from more threads, and they wait for each other where cores are shared.
+    torch.set_num_threads(1)
     processor = AutoProcessor.from_pretrained(model_folder)
     processor.tokenizer.padding_side = "right"
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -193,13 +195,17 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, as for main_ppo")
     parser.add_argument("--steps", type=int, default=350)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hidden", type=int, default=128, help="width of the model, a multiple of 64")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--mixed", action="store_true", help="also parallel crops, and calls that cannot be read")
     args = parser.parse_args()
     config = compose_recipe(args.recipe, args.overrides)
     setting = Setting.of(config)
     folder = Path(config.actor_rollout_ref.model.path)
-    make_tiny_qwen2_5_vl(folder, texts_of(setting, args.mixed), seed=args.seed)
-    teach(folder, setting, args.steps, seed=args.seed, mixed=args.mixed)
+    texts = texts_of(setting, args.mixed)
+    make_tiny_qwen2_5_vl(folder, texts, hidden=args.hidden, layers=args.layers, seed=args.seed)
+    teach(folder, setting, args.steps, rate=args.rate, seed=args.seed, mixed=args.mixed)
     stamp(folder, setting.profile.name)
 
 

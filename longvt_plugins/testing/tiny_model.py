@@ -72,12 +72,15 @@ def make_tiny_qwen2_5_vl(
     layers: int = 2,
     vocabulary: int = 1024,
     seed: int = 0,
+    sharpness: float = 1.0,
 ) -> None:
     """Write a random checkpoint to ``folder``, loadable by transformers, vLLM and verl.
 
     Args:
         texts: what the tokenizer is trained on.
         hidden: a multiple of 64, so that heads of 32 suit vLLM's CPU attention.
+        sharpness: factor on logits and attention scores. A random model finds all tokens about equally likely,
+            wherever they stand; comparisons of its probabilities say something only once that changes.
     """
     torch.manual_seed(seed)
     folder = str(folder)
@@ -95,7 +98,18 @@ def make_tiny_qwen2_5_vl(
     model = Qwen2_5_VLForConditionalGeneration(_config(tokenizer, hidden, layers))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
+    sharpen(model, sharpness)
     model.save_pretrained(folder)
+
+
+def sharpen(model: torch.nn.Module, sharpness: float) -> None:
+    """Make a random model's opinions strong: logits by ``sharpness``, attention scores likewise."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name == "lm_head.weight":
+                weight.mul_(sharpness)
+            elif "language_model" in name and name.endswith(("q_proj.weight", "k_proj.weight")):
+                weight.mul_(sharpness**0.5)
 
 
 def _config(tokenizer, hidden: int, layers: int) -> Qwen2_5_VLConfig:

@@ -18,7 +18,7 @@ from transformers import (
 
 from longvt_plugins import tokens
 
-from .tiny_model import make_tokenizer
+from .tiny_model import make_tokenizer, sharpen
 
 TEMPLATE = Path(tokens.__path__[0], "templates", "qwen3_vl.jinja")
 
@@ -30,6 +30,7 @@ def make_tiny_qwen3_vl(
     layers: int = 2,
     vocabulary: int = 1024,
     seed: int = 0,
+    sharpness: float = 1.0,
 ) -> None:
     """Write a random checkpoint to ``folder``; arguments as ``make_tiny_qwen2_5_vl``."""
     torch.manual_seed(seed)
@@ -52,6 +53,7 @@ def make_tiny_qwen3_vl(
     model = Qwen3VLForConditionalGeneration(_config(tokenizer, hidden, layers))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
+    sharpen(model, sharpness)
     model.save_pretrained(folder)
 
 

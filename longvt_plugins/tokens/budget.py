@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
+
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.video import SamplingPolicy
 
 MARKS = 2
 """Tokens around an image or a video grid: vision start and end."""
@@ -32,3 +36,35 @@ def media_tokens(messages: Iterable[Mapping[str, Any]], patch: int) -> int:
                 grids = -(-len(item["times_s"]) // 2)
                 total += grids * visual_tokens(tuple(item["size"]), patch) - 1
     return total
+
+
+def suited(policy: SamplingPolicy, image_processor: Any) -> SamplingPolicy:
+    """``policy`` with the patch, and at least the least size, of a model's processor (Hugging Face's, Qwen-VL)."""
+    patch = image_processor.patch_size * image_processor.merge_size
+    least = max(patch**2, image_processor.size["shortest_edge"])
+    return replace(
+        policy,
+        patch=patch,
+        min_pixels=max(policy.min_pixels, least),
+        max_pixels=max(policy.max_pixels, policy.min_pixels, least),
+    )
+
+
+def check_suited(policy: SamplingPolicy, image_processor: Any, what: str) -> None:
+    """Refuse frames that the model's processor would resize: what was planned would not be what is shown.
+
+    Raises:
+        ConfigError: another patch, or a size beyond the processor's.
+    """
+    patch = image_processor.patch_size * image_processor.merge_size
+    least, most = image_processor.size["shortest_edge"], image_processor.size["longest_edge"]
+    wrong = {
+        "patch": (policy.patch, policy.patch == patch, f"is {patch}"),
+        # A frame that is enlarged to a whole patch may be a little smaller than min_pixels asks.
+        "max_pixels": (policy.max_pixels, least <= policy.max_pixels <= most, f"lies between {least} and {most}"),
+    }
+    for name, (value, holds, rule) in wrong.items():
+        if not holds:
+            raise ConfigError(
+                f"{what}: {name}={value}", f"the model's {rule}; its processor would resize frames", "Set it so."
+            )

@@ -5,7 +5,7 @@
                    what the released LongVT RL and RFT checkpoints saw. (Their SFT saw video tokens, so nothing here
                    is parity with all three stages.)
 ``native``         the overview is one video in the family's own video tokens; crops are images with their times.
-                   Qwen3-VL only: for Qwen2.5-VL, rollout and actor give a video different positions.
+                   Stock verl and vLLM give a video of Qwen2.5-VL different positions; ``upstream/`` mends both.
 
 A checkpoint, a trajectory and a result carry the name of their profile (``stamp``); two do not mix.
 """
@@ -36,7 +36,7 @@ class MediaProfile:
 
     name: str
     overview: SamplingPolicy
-    """Default sampling of the prompt's videos; a recipe may give its own."""
+    """Default sampling of the prompt's videos; a recipe may give its own. Patch and least size are the model's."""
     labels: bool
     """Whether an image stands after its time."""
     video_tokens: bool = False
@@ -77,9 +77,8 @@ class MediaProfile:
         if self.model_types and model_type not in self.model_types:
             raise ProfileError(
                 f"media profile {self.name} with model_type {model_type}",
-                f"is offered for {', '.join(self.model_types)} alone: elsewhere rollout and actor disagree on the "
-                "positions of a video",
-                "Use frames-time.",
+                f"is offered for {', '.join(self.model_types)}: for others nothing proves that both sides agree",
+                "Use frames-time, or see what 'longvt verify' says.",
             )
 
 
@@ -90,10 +89,10 @@ PROFILES = {
         MediaProfile("longvt-compat", LONGVT, labels=False, path_in_prompt=True),
         MediaProfile(
             "native",
-            SamplingPolicy(fps=1.0, min_frames=2, max_frames=512, patch=32, min_pixels=4096),
+            SamplingPolicy(fps=1.0, min_frames=2, max_frames=512),
             labels=True,
             video_tokens=True,
-            model_types=("qwen3_vl", "qwen3_vl_moe"),
+            model_types=("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"),
         ),
     )
 }

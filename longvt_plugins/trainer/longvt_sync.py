@@ -11,6 +11,7 @@ Recipe options, under ``trainer.longvt``: ``folder`` (default ``trainer.default_
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,11 @@ class LongVTTrainer(PPOTrainerSync):
 
     def _compute_metrics(self, batch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
+        started = time.perf_counter()
         records = self._records(batch, "train")
         trajectory_log.write(f"{self.folder}/trajectories", "train", self.global_steps, records)
         metrics.update(metrics_of(records))
+        metrics["longvt/time/trajectories"] = time.perf_counter() - started
 
     def _validate(self) -> dict[str, float]:
         self._validation: list[TrajectoryRecord] = []

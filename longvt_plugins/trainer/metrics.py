@@ -16,7 +16,8 @@ def metrics(records: Iterable[TrajectoryRecord]) -> dict[str, float]:
 
     ``reward/*`` over scored trajectories, ``calls/*`` and ``tool/{frames,tokens}`` per trajectory, ``crop/*`` over
     executed crops (``coverage``: over trajectories with a crop, share of the overview's extent that was looked
-    at again), ``ended_by/*``, ``rate/*`` and ``limits_met/*`` shares of all trajectories.
+    at again), ``ended_by/*``, ``rate/*`` and ``limits_met/*`` shares of all trajectories. ``time/loop`` is a sum:
+    seconds of the step that this package's code held the rollout workers' event loops.
     """
     records = list(records)
     if not records:
@@ -50,7 +51,8 @@ def metrics(records: Iterable[TrajectoryRecord]) -> dict[str, float]:
         "rate/faulted": [r.reward.faulted for r in records],
         "rate/included": [r.included for r in records],
     }
-    return {f"longvt/{name}": float(sum(values) / len(values)) for name, values in parts.items() if values}
+    found = {f"longvt/{name}": float(sum(values) / len(values)) for name, values in parts.items() if values}
+    return found | {"longvt/time/loop": sum(transcript.plugin_s for transcript in transcripts)}
 
 
 def coverage(transcript: Transcript) -> float | None:

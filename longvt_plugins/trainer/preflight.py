@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import yaml
 from omegaconf import DictConfig
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.loops.options import LoopOptions
+from longvt_plugins.tokens.budget import check_suited
 from longvt_plugins.tokens.profiles import MediaProfile, check_stamp, profile_named
+from longvt_plugins.tools.verl_tool import read_options
 
 
 def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfile:
@@ -19,17 +22,32 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
         folder: of the run; it may hold checkpoints of an earlier part of it.
 
     Raises:
-        ConfigError: options that the loop would refuse, trajectory by trajectory.
+        ConfigError: options that the loop would refuse, trajectory by trajectory; frames that the model would resize.
         ProfileError: an unknown profile, one not offered for this model, or one that a checkpoint was not made with.
     """
     LoopOptions.of(config.actor_rollout_ref.rollout, config.data.max_response_length)
     profile = profile_named((config.data.get("longvt") or {}).get("profile"))
     model = os.path.expanduser(config.actor_rollout_ref.model.path)
     profile.check_model(_model_type(model))
+    _check_tools(config, model)
     for checkpoint in (model, folder):
         if Path(checkpoint).is_dir():
             check_stamp(checkpoint, profile.name)
     return profile
+
+
+def _check_tools(config: DictConfig, model: str) -> None:
+    """Crops must have sizes that the model's processor leaves alone."""
+    from transformers import AutoProcessor
+
+    path = config.actor_rollout_ref.rollout.multi_turn.tool_config_path
+    tools = yaml.safe_load(Path(path).read_text())["tools"] if path else ()
+    for tool in tools:
+        if tool["class_name"].endswith(".CropVideoTool"):
+            processor = AutoProcessor.from_pretrained(model).image_processor
+            check_suited(
+                read_options(tool["config"]).policy, processor, f"{tool['tool_schema']['function']['name']} in {path}"
+            )
 
 
 def _model_type(model: str) -> str:

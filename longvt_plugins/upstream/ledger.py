@@ -99,4 +99,15 @@ LEDGER = (
         until="Qwen2_5_VLProcessingInfo.get_data_parser asks for the metadata",
         after="vllm.model_executor.models.qwen2_5_vl",
     ),
+    Workaround(
+        module="longvt_plugins.upstream.verl_qwen3_videos",
+        why="A video of Qwen3-VL is one grid per pair of frames, each after its time. verl shortens each grid to one "
+        "placeholder and leaves times and grids in place; vLLM expands the first one to the whole video again, so "
+        "that the prompt holds it more than once.",
+        where="verl/workers/rollout/utils.py:93 qwen2_5_vl_dedup_image_tokens",
+        version="verl 0.9.1",
+        test="tests/upstream/test_verl_qwen3_videos.py",
+        until="verl sends vLLM prompts with one placeholder for each video of Qwen3-VL",
+        after="verl.workers.rollout.utils",
+    ),
 )

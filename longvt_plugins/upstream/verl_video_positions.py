@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from typing import Any
 
@@ -19,7 +20,11 @@ def apply(tokenizer) -> None:
             processor.get_rope_index_kwargs = lambda inputs: {"second_per_grid_ts": inputs.get("second_per_grid_ts")}
         return processor
 
-    tokenizer.hf_processor = hf_processor
+    # ``import verl`` loads these before any entry point, so their copies of the name are there already.
+    for name in ("verl.utils.tokenizer.tokenizer", "verl.utils.tokenizer", "verl.utils"):
+        module = sys.modules.get(name)
+        if getattr(module, "hf_processor", None) is original:
+            module.hf_processor = hf_processor
 
 
 def get_rope_index(

@@ -87,8 +87,12 @@ class RecordingClient(LLMServerClient):
         return final
 
 
-def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int) -> Any:
-    """A vLLM engine as ``main_ppo`` would run it: bf16 with CUDA graphs on a GPU, eager on a CPU."""
+def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int, gpu_memory: float = 0.4) -> Any:
+    """A vLLM engine as ``main_ppo`` would run it: with CUDA graphs on a GPU, eager on a CPU.
+
+    Args:
+        gpu_memory: share of the GPU that it may take.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -98,7 +102,7 @@ def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int) -> An
         {"enforce_eager": True}
         if cpu.chosen()
         else {
-            "gpu_memory_utilization": 0.4,
+            "gpu_memory_utilization": gpu_memory,
             "compilation_config": {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"},
         }
     )

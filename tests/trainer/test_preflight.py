@@ -1,8 +1,11 @@
 """What cannot work is refused before a run costs anything."""
 
+from pathlib import Path
+
 import pytest
 
 from longvt_plugins.errors import ConfigError, ProfileError
+from longvt_plugins.registry import packaged_path
 from longvt_plugins.tokens.profiles import check_stamp, stamp
 from longvt_plugins.trainer.preflight import preflight
 
@@ -15,12 +18,20 @@ def test_a_good_recipe_passes(demo, tmp_path):
     ("override", "error", "said"),
     [
         ("+data.longvt.profile=frames", ProfileError, "known are frames-time"),
-        ("+data.longvt.profile=native", ProfileError, "offered for qwen3_vl"),
+        (
+            "actor_rollout_ref.rollout.multi_turn.tool_config_path=${longvt.path:tools/crop_video.yaml}",
+            ConfigError,
+            "crop_video in .*: max_pixels=50177",
+        ),
         ("+actor_rollout_ref.rollout.custom.longvt.max_frame=3", ConfigError, "max_frame'"),
         ("actor_rollout_ref.model.path=/nowhere", ConfigError, "model.path=/nowhere"),
     ],
 )
 def test_what_cannot_work_is_named(demo, tmp_path, override, error, said):
+    if "crop_video.yaml" in override:
+        tools = tmp_path / "tools.yaml"
+        tools.write_text(Path(packaged_path("tools/crop_video.yaml")).read_text().replace("50176", "50177"))
+        override = f"actor_rollout_ref.rollout.multi_turn.tool_config_path={tools}"
     with pytest.raises(error, match=said):
         preflight(demo.compose(override), tmp_path)
 

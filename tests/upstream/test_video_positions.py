@@ -1,4 +1,7 @@
-"""Videos of Qwen2.5-VL: one rule on the trainer's side, true times on the engine's. Without the work-arounds neither."""
+"""Videos of Qwen2.5-VL: one rule for the trainer, true times for the engine. Without the work-arounds neither."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -49,6 +52,12 @@ def test_the_trainer_follows_the_rule(demo, frames):
     np.testing.assert_array_equal(positions(processor, inputs), rule)
     stock = hf_processor.__wrapped__(str(demo.folder / "model"))
     assert not np.array_equal(positions(stock, processed(stock, frames)), rule)
+
+
+def test_it_holds_wherever_verl_is_imported_first():
+    code = "import verl; from verl.utils import hf_processor; from verl.utils.tokenizer import hf_processor as other; "
+    code += "assert hf_processor is other and hf_processor.__wrapped__"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_padding_does_not_move_positions(demo, frames):
