@@ -55,11 +55,13 @@ def test_the_wheel_holds_the_package_and_nothing_generic(wheel):
         "longvt_plugins/py.typed",
         "longvt_plugins/recipes/rl/longvt_demo.yaml",
         "longvt_plugins/recipes/rl/hardware/cpu.yaml",
+        "longvt_plugins/recipes/sft/longvt_demo_sft.yaml",
         "longvt_plugins/tools/crop_video.yaml",
         "longvt_plugins/tokens/templates/qwen2_5_vl.jinja",
         "longvt_plugins/recipes/judge/vllm_qwen2_5_72b.yaml",
         "longvt_plugins/reward/judge/calibration.jsonl",
         "longvt_plugins/reward/judge/prompts/system.txt",
+        "longvt_plugins/tokens/templates/qwen3_vl.jinja",
     ):
         assert needed in names
     assert "hydra_plugins/__init__.py" not in names

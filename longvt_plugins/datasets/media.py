@@ -74,13 +74,6 @@ class PlannedMedia:
     videos: tuple[MediaRef, ...]
     """In the order of the video items."""
 
-    def image_sizes(self) -> list[tuple[int, int]]:
-        return [
-            size
-            for source in self.images
-            for size in [source.size] * (len(source.times_s) if isinstance(source, MediaRef) else 1)
-        ]
-
     def image_pixels(self) -> Iterator[np.ndarray]:
         """uint8 ``[height, width, 3]`` of each image item."""
         for source in self.images:

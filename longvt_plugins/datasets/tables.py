@@ -9,12 +9,14 @@ from typing import Any
 
 from longvt_plugins.errors import DataError
 
+from .schema import SFT_VERSION, VERSION
+
 
 def open_parquet(path: str | os.PathLike[str]):
     """``pyarrow.parquet.ParquetFile`` of a file with rows.
 
     Raises:
-        DataError: missing, truncated, not parquet, or without a row.
+        DataError: missing, truncated, not parquet, without a row, or of a later version of our schemas.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -28,6 +30,11 @@ def open_parquet(path: str | os.PathLike[str]):
         raise DataError(path, f"is not whole parquet ({error})", "Fetch the file again.") from error
     if file.metadata.num_rows == 0:
         raise DataError(path, "has no rows", "Drop it from the list, or write it again.")
+    metadata = file.schema_arrow.metadata or {}
+    for key, known in ((b"longvt_rl_version", VERSION), (b"longvt_sft_version", SFT_VERSION)):
+        if int(metadata.get(key, known)) > known:
+            rule = f"has {key.decode()} {metadata[key].decode()}, this package knows {known}"
+            raise DataError(path, rule, "Update longvt-plugins.")
     return file
 
 
@@ -66,12 +73,15 @@ class RowFiles:
         paths: Sequence[str | os.PathLike[str]],
         shape: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
     ):
+        import pyarrow
         from datasets import Dataset
 
         self.paths = [os.path.expanduser(os.fspath(path)) for path in paths]
         for path in self.paths:
             open_parquet(path)
         self._files = [Dataset.from_parquet(path) for path in self.paths]
+        # Converting a file to its memory-mapped cache takes buffers that Arrow would keep for the next one.
+        pyarrow.default_memory_pool().release_unused()
         self._starts = [0]
         for file in self._files:
             self._starts.append(self._starts[-1] + len(file))

@@ -1,10 +1,13 @@
-"""RL rows: the writer's rules, and that parquet gives back what was written."""
+"""Rows: the writer's rules, and that parquet gives back what was written."""
 
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from longvt_plugins.datasets.schema import RL_SCHEMA, Message, RLRow, write_rl_rows
+from longvt_plugins.datasets.chains import read_messages, read_tools
+from longvt_plugins.datasets.schema import RL_SCHEMA, SFT_SCHEMA, Chain, Message, RLRow, write_chains, write_rl_rows
+from longvt_plugins.datasets.tables import open_parquet
+from longvt_plugins.errors import DataError
 
 ROW = {
     "data_source": "d",
@@ -39,3 +42,32 @@ def test_rows_survive_parquet(tmp_path):
 def test_a_bad_row_says_what_is_wrong(change, says):
     with pytest.raises(ValidationError, match=says):
         RLRow(**{**ROW, **change})
+
+
+def test_a_row_says_which_tools_it_may_call():
+    selections = [
+        RLRow(**ROW, tools=tools).to_parquet_row()["extra_info"]["tool_selection"] for tools in (None, [], ["a"])
+    ]
+    assert selections == [None, ["none"], ["a"]], "verl would take an empty list for all tools"
+
+
+def test_chains_survive_parquet_and_bad_ones_are_not_written(tmp_path):
+    said = lambda role, text: {"role": role, "content": [{"type": "text", "text": text}]}  # noqa: E731
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    chain = Chain(id="a", messages=[said("user", "Wie heißt es?"), said("assistant", "Käse")], tools=[tool])
+    assert write_chains([chain, Chain(id="b", messages=chain.messages)], tmp_path / "c.parquet") == 2
+    table = pq.read_table(tmp_path / "c.parquet")
+    assert table.schema.equals(SFT_SCHEMA) and table.schema.metadata[b"longvt_sft_version"] == b"1"
+    first, second = table.to_pylist()
+    assert read_messages(first) == chain.messages and read_tools(first) == [tool] and read_tools(second) == []
+    with pytest.raises(ValidationError, match="must end with an assistant turn"):
+        Chain(id="c", messages=[*chain.messages, said("user", "And?")])
+    assert not (tmp_path / "c.parquet.tmp").exists()
+
+
+def test_a_file_of_a_later_version_is_refused(tmp_path):
+    write_rl_rows([RLRow(**ROW)], tmp_path / "r.parquet")
+    table = pq.read_table(tmp_path / "r.parquet").replace_schema_metadata({"longvt_rl_version": "99"})
+    pq.write_table(table, tmp_path / "later.parquet")
+    with pytest.raises(DataError, match="has longvt_rl_version 99"):
+        open_parquet(tmp_path / "later.parquet")

@@ -26,7 +26,7 @@ from longvt_plugins.datasets.tables import RowFiles
 from longvt_plugins.errors import ConfigError, DataError
 
 from .collator import LongVTCollator
-from .options import SFTOptions, share_limit
+from .options import SFTOptions, bad_rows_limit
 from .stream import Sample, SampleStream
 
 
@@ -79,15 +79,14 @@ class LongVTIterableDataset(BaseIterableDataset):
         worker = get_worker_info()
         workers, worker_id = (worker.num_workers, worker.id) if worker else (1, 0)
         rank, ranks = _data_parallel_rank()
-        self._consumer, consumers = rank * workers + worker_id, ranks * workers
-        self._bad_limit = share_limit(len(self), consumers, self.options.max_bad_rows)
+        self._consumer, self._consumers = rank * workers + worker_id, ranks * workers
         packing = self.config.packing_strategy or "first_fit" if self.config.packing else None
         self._stream = SampleStream(
             len(self),
             self._load,
             consumer=self._consumer,
-            consumers=consumers,
-            seed=self.config.data_seed,
+            consumers=self._consumers,
+            seed=self.config.data_seed or 0,
             shuffle=self.config.shuffle,
             packer=self._packer(packing),
             identity=json.dumps([packing, self.config.packing_length, *map(os.path.basename, self.rows.paths)]),
@@ -100,7 +99,7 @@ class LongVTIterableDataset(BaseIterableDataset):
     def state_dict(self) -> dict[str, Any]:
         """Asked by ``StatefulDataLoader`` after every batch, in the process that iterates."""
         if self._stream is None:
-            return {"stream": self._resume, "bad": {}}
+            return {"stream": self._resume, "bad": dict(self._bad)}
         return {"stream": self._stream.state(), "bad": dict(self._bad)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -151,11 +150,12 @@ class LongVTIterableDataset(BaseIterableDataset):
     def _leave_out(self, row: int, reason: str) -> None:
         self._bad[row] = reason
         self._report(row, "bad", reason)
-        if len(self._bad) > self._bad_limit:
+        share = self.options.max_bad_rows
+        if len(self._bad) > bad_rows_limit(len(self), self._consumers, share, self._stream.taken):
             listed = "\n".join(f"  {self.name(r)}: {why}" for r, why in [*self._bad.items()][:20])
             raise DataError(
                 f"{len(self._bad)} bad rows for this worker, of {len(self)} rows in all",
-                f"more than max_bad_rows={self.options.max_bad_rows} allows:\n{listed}".removesuffix("."),
+                f"more than max_bad_rows={share} allows:\n{listed}".removesuffix("."),
                 "See longvt check-data FILE, then fix the rows or raise extra_kwargs.longvt.max_bad_rows",
             )
 

@@ -155,6 +155,10 @@ def refuse_silently_wrong(config: Any) -> None:
             raise ConfigError(value, rule, remedy)
 
 
-def share_limit(rows: int, consumers: int, share: float) -> int:
-    """How many bad rows one consumer may meet."""
-    return math.floor(share * math.ceil(rows / consumers))
+def bad_rows_limit(rows: int, consumers: int, share: float, taken: int) -> int:
+    """How many bad rows one consumer may have met: a share of its part of the rows, or of those it took if more.
+
+    Args:
+        taken: rows it took so far. Epochs deal rows anew, so in time it meets all of them.
+    """
+    return math.floor(share * min(rows, max(math.ceil(rows / consumers), taken)))

@@ -83,6 +83,11 @@ class SampleStream:
                     yield samples
             self._fill()
 
+    @property
+    def taken(self) -> int:
+        """Rows taken from the stream so far."""
+        return (self._position - self._consumer) // self._consumers
+
     def state(self) -> dict[str, Any]:
         """Plain data that a new stream of the same rows goes on from."""
         packer = None if self._packer is None else copy.deepcopy(vars(self._packer))

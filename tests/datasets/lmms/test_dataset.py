@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from longvt_plugins.datasets.lmms.options import bad_rows_limit
 from longvt_plugins.datasets.schema import write_chains
 from longvt_plugins.errors import ConfigError, DataError, ProfileError
 
@@ -154,6 +155,12 @@ def test_too_many_bad_rows_stop_the_run(media, tmp_path):
     built = media.build("qwen2_5_vl", dataset={"datasets": [file]}, max_bad_rows=0.1)
     with pytest.raises(DataError, match=r"3 bad rows .*of 20 rows(.|\n)*row 19 of rows.parquet \(id bad2\)"):
         list(itertools.islice(iter(built), 40))
+
+
+def test_meeting_every_row_in_time_is_not_meeting_too_many_bad_ones():
+    """Four consumers of 400 rows, 1 %: one bad row each in the first epoch, all four in the end."""
+    limits = [bad_rows_limit(400, 4, 0.01, taken) for taken in (0, 100, 250, 400, 5000)]
+    assert limits == [1, 1, 2, 4, 4]
 
 
 def test_overlong_rows_are_listed_and_not_held_against_the_data(media, tmp_path, capsys):
