@@ -13,6 +13,25 @@ REPLY_TOKENS = 80
 """Allowed for the words of a reply and what a template puts around it. What is really added is counted first."""
 
 
+INCLUSION_KEY = "longvt_inclusion"
+"""Of ``trainer``, set by ``longvt_sync``."""
+
+
+def check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Refuse a trainer that would train on faulted and abstained trajectories as if they had scored 0.
+
+    Raises:
+        ConfigError: the trainer is not ``longvt_sync``.
+    """
+    mode = trainer["v1"]["trainer_mode"]
+    if mode != "longvt_sync" and not trainer.get(INCLUSION_KEY):
+        raise ConfigError(
+            f"trainer.v1.trainer_mode={mode}",
+            "takes faulted and abstained trajectories of longvt_agent for scores of 0",
+            "Set trainer.v1.trainer_mode=longvt_sync.",
+        )
+
+
 @dataclass(frozen=True)
 class LoopOptions:
     """Keys of ``rollout.custom.longvt``: the fields of ``Limits``, and ``answer_tokens``."""

@@ -37,7 +37,7 @@ from longvt_plugins.tools.options import Room
 from longvt_plugins.tools.verl_tool import ROOM_KEY, CropVideoTool
 from longvt_plugins.types import CropCall, CropOutcome, EndedBy, Fault
 
-from .options import REPLY_TOKENS, LoopOptions
+from .options import REPLY_TOKENS, LoopOptions, check_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class LongVTAgentLoop(ToolAgentLoop):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        check_trainer(self.config.trainer)
         self.options = LoopOptions.of(self.rollout_config, self.response_length)
         self.profile = profile_named((self.data_config.get("longvt") or {}).get("profile"))
         # The template may open the policy's turns for it; the record holds them whole.

@@ -25,6 +25,7 @@ from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.loops.options import INCLUSION_KEY
 from longvt_plugins.tokens.profiles import stamp
 from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
 
@@ -51,6 +52,8 @@ class LongVTTrainer(PPOTrainerSync):
         with open_dict(config):
             # The base classes compare the mode with the literal "sync" in six places.
             config.trainer.v1.trainer_mode = "sync"
+            # What tells the agent loops that this trainer runs them.
+            config.trainer[INCLUSION_KEY] = True
         self.folder = options.pop("folder", None) or config.trainer.default_local_dir
         self.components = dict(options.pop("components", None) or {})
         unknown = [*options, *(name for name in self.components if name not in RewardRecord.model_fields)]

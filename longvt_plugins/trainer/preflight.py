@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig
 
+from longvt_plugins import cpu
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.loops.options import LoopOptions
 from longvt_plugins.reward import RewardConfig
@@ -28,6 +29,7 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
         ProfileError: an unknown profile, one not offered for this model, or one that a checkpoint was not made with.
     """
     LoopOptions.of(config.actor_rollout_ref.rollout, config.data.max_response_length)
+    _check_hardware(config)
     _check_reward(config.reward.custom_reward_function)
     profile = profile_named((config.data.get("longvt") or {}).get("profile"))
     model = os.path.expanduser(config.actor_rollout_ref.model.path)
@@ -37,6 +39,16 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
         if Path(checkpoint).is_dir():
             check_stamp(checkpoint, profile.name)
     return profile
+
+
+def _check_hardware(config: DictConfig) -> None:
+    if cpu.chosen() and (config.actor_rollout_ref.actor.use_kl_loss or config.algorithm.use_kl_in_reward):
+        raise ConfigError(
+            "a KL term without a GPU",
+            "needs verl's reference policy, whose offloading pins memory through the NVIDIA driver "
+            "(verl 0.9.1, CPUOffloadPolicy in workers/engine/fsdp)",
+            "Set actor_rollout_ref.actor.use_kl_loss=false and algorithm.use_kl_in_reward=false.",
+        )
 
 
 def _check_reward(function: DictConfig) -> None:

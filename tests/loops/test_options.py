@@ -3,7 +3,7 @@
 import pytest
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.loops.options import LoopOptions
+from longvt_plugins.loops.options import INCLUSION_KEY, LoopOptions, check_trainer
 
 
 def test_defaults_come_from_the_recipe():
@@ -16,3 +16,11 @@ def test_defaults_come_from_the_recipe():
 def test_what_cannot_work_is_refused_by_name(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         LoopOptions.of({"custom": {"longvt": wrong}}, 800)
+
+
+def test_trainers_that_would_take_a_fault_for_a_score_are_refused():
+    check_trainer({"v1": {"trainer_mode": "longvt_sync"}})
+    check_trainer({"v1": {"trainer_mode": "sync"}, INCLUSION_KEY: True})
+    for mode in ("sync", "colocate_async", "separate_async"):
+        with pytest.raises(ConfigError, match=f"trainer_mode={mode}.*scores of 0"):
+            check_trainer({"v1": {"trainer_mode": mode}})

@@ -2,8 +2,8 @@
 
 A quarter of the rows has an answer that neither a rule nor the judge can decide (they must abstain). Half of them
 needs the judge, a scripted one on a socket, which dies while step 2 rolls out and is back before step 3. One video of
-the training split vanishes while the run is in its first rollouts (its trajectories must fault). Many tests read what
-is left.
+the training split vanishes while the run is in its first rollouts (its trajectories must fault). The policy was taught
+to crop twice at once now and then, and to make mistakes, in responses too short for that. Many tests read what is left.
 """
 
 from __future__ import annotations
@@ -70,13 +70,15 @@ def run(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     environment = {**os.environ, "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"), "PYTHONPATH": str(ROOT)}
     _python(["-m", "data_prep.demo_footage", f"{folder}/data"], environment)
-    _python(["-m", "longvt_plugins.testing.teach", "longvt_demo", f"longvt.run={folder}"], environment)
+    _python(["-m", "longvt_plugins.testing.teach", "longvt_demo", f"longvt.run={folder}", "--mixed"], environment)
     _make_rules_fail(folder / "data" / "train.parquet")
     judge = Judge(score=lambda question, reference, answer: float(answer.casefold() in reference))
     judge.start()
     command = ["-m", "longvt_plugins.cli.main", "watch", "--folder", f"{folder}/train", "--log", f"{folder}/log"]
     command += ["--idle", "300", "--", sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "longvt_demo"]
     command += [f"longvt.run={folder}", f"trainer.total_training_steps={STEPS}", "trainer.save_freq=1"]
+    # Two crops at once, or one after a mistake, do not fit as they are.
+    command += ["data.max_response_length=320"]
     # Large enough that three steps change the policy measurably, and not so large that they ruin it.
     command += ["actor_rollout_ref.actor.optim.lr=2.0e-4"]
     how = f"endpoints:[{judge.url}],ledger:{folder}/verdicts.jsonl,deadline_s:1.5,unparsable_replies:1"

@@ -48,6 +48,17 @@ def test_most_of_the_policys_calls_were_executed_on_the_real_videos(train):
     assert all(Path(crop.media.path).suffix == ".mp4" for crop in crops)
 
 
+def test_calls_of_every_kind_were_trained_on(train):
+    """In parallel, unreadable, and too large for the room that is left: all came back, all within the response."""
+    calls = [[c for c in record.transcript.calls if c.turn == turn] for record in train for turn in (0, 2)]
+    assert any(sum(c.outcome.status == "ok" for c in turn) == 2 for turn in calls)
+    outcomes = [call.outcome for turn in calls for call in turn]
+    assert any(outcome.status == "malformed" for outcome in outcomes)
+    assert any(outcome.reduced for outcome in outcomes)
+    assert all(outcome.text for outcome in outcomes if outcome.status == "malformed")
+    assert max(len(record.response_ids) for record in train) <= 320
+
+
 def test_frames_the_policy_saw_are_the_files_frames(train):
     """The digest of the shown pixels is that of the file's frames at the recorded times, read again here."""
     import hashlib

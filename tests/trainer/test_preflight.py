@@ -26,6 +26,7 @@ def test_a_good_recipe_passes(demo, tmp_path):
         ("+actor_rollout_ref.rollout.custom.longvt.max_frame=3", ConfigError, "max_frame'"),
         ("+reward.custom_reward_function.reward_kwargs.anwser=1", ConfigError, "anwser"),
         ("+reward.custom_reward_function.reward_kwargs.judge={endpoints: [ftp://x]}", ConfigError, "ftp"),
+        ("actor_rollout_ref.actor.use_kl_loss=true", ConfigError, "KL term without a GPU"),
         ("actor_rollout_ref.model.path=/nowhere", ConfigError, "model.path=/nowhere"),
     ],
 )
