@@ -17,9 +17,11 @@ from longvt_plugins.errors import LongVTError
 
 VERBS = {
     "check-data": "what is wrong with dataset files, row by row",
+    "compare": "two evaluations, question by question",
     "data": "convert public datasets and rollouts into rows",
     "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",
+    "evaluate": "a served checkpoint answers questions with crop_video; a record each, and a table",
     "judge": "the LLM judge: check an endpoint, rescore finished rollouts, compare two scorings",
     "summary": "what a run did: steps, reward parts, tool calls, files",
     "verify": "does the trainer see exactly what the rollout engine saw, with this checkpoint?",

@@ -14,7 +14,7 @@ import asyncio
 import base64
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from longvt_plugins.types import CropOutcome, EndedBy, Fault, Transcript
 from .options import REPLY_TOKENS, LoopOptions
 
 if TYPE_CHECKING:
+    import numpy as np
     from openai import AsyncOpenAI
 
 
@@ -55,6 +56,8 @@ class OpenAILoop:
         max_images: that the server takes in one conversation; ``None``: any number.
         opening: what the served template writes at the start of each of the policy's turns (``<think>``, or nothing).
         native_calls: let the server parse tool calls (``tool_choice="auto"``).
+        wire: makes of the messages, frames by reference, what is sent; ``None``: ``wire_messages``. The seam for
+            showing the policy other pixels than the videos' (``evaluation.blank``). It runs in a thread.
     """
 
     client: AsyncOpenAI
@@ -68,6 +71,7 @@ class OpenAILoop:
     max_images: int | None = None
     opening: str = ""
     native_calls: bool = False
+    wire: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]] | None = None
 
     def __post_init__(self):
         if self.profile.video_tokens:
@@ -128,7 +132,7 @@ class OpenAILoop:
         if left <= 0:
             state.last_tokens = 0
             return "", "length_limit"
-        wire = await asyncio.to_thread(wire_messages, state.messages)
+        wire = await asyncio.to_thread(self.wire or wire_messages, state.messages)
         tools = (
             {"tools": list(self.tools), "tool_choice": "auto" if self.native_calls else "none"} if self.tools else {}
         )
@@ -180,12 +184,13 @@ def _wire_content(content: str | list[dict[str, Any]]) -> str | list[dict[str, A
         return content
     frames = iter(pixels_of([{"content": content}])[0])
     return [
-        {"type": "image_url", "image_url": {"url": _png(next(frames))}} if item["type"] == "image" else item
+        {"type": "image_url", "image_url": {"url": png_url(next(frames))}} if item["type"] == "image" else item
         for item in content
     ]
 
 
-def _png(frame) -> str:
+def png_url(frame: np.ndarray) -> str:
+    """A picture, uint8 ``[height, width, 3]``, as a data URL."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -1,0 +1,73 @@
+"""How questions are put: what a recipe says for training, in one YAML file for evaluation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from longvt_plugins.errors import ConfigError
+
+Mode = Literal["crops", "no-tool", "blank"]
+"""``crops``: as trained. ``no-tool``: no tool is offered. ``blank``: crops are black pictures."""
+
+
+class EvaluationOptions(BaseModel):
+    """Keys of the file. The defaults are those of the recipes' parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: str | None = None
+    """Media profile."""
+    overview: dict[str, Any] = Field(default_factory=dict)
+    """Fields of ``SamplingPolicy``; what is missing is the profile's."""
+    tool: str | None = None
+    """verl tool configuration of ``crop_video``, beside this file; ``None``: ``tools/crop_video.yaml``."""
+    loop: dict[str, Any] = Field(default_factory=dict)
+    """As ``rollout.custom.longvt``."""
+    response_length: int = Field(4096, gt=0)
+    """Tokens after the prompt, the policy's and the tools'."""
+    max_images: int | None = None
+    """That the server takes in one conversation."""
+    opening: str = ""
+    """What the served template writes at the start of the policy's turns."""
+    native_calls: bool = False
+    """Let the server parse tool calls."""
+    sampling: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0.0})
+    """Further arguments of each request."""
+    reward: dict[str, Any] = Field(default_factory=dict)
+    """``reward_kwargs``. Without ``judge``, what rules leave open abstains."""
+
+
+def read_file(path: str | os.PathLike[str] | None) -> tuple[EvaluationOptions, dict[str, Any]]:
+    """Options of a file, and the entry of its ``crop_video``; ``None``: the defaults.
+
+    Raises:
+        ConfigError: unreadable, an unknown key, or a tool file without one tool.
+    """
+    given = {} if path is None else _load(path)
+    try:
+        options = EvaluationOptions(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(path), str(error), "Correct the file.") from error
+    default = Path(__file__).parents[1] / "tools" / "crop_video.yaml"
+    tool_file = default if options.tool is None else Path(path).parent / options.tool
+    tools = _load(tool_file).get("tools")
+    if not isinstance(tools, list) or len(tools) != 1 or not {"config", "tool_schema"} <= set(tools[0]):
+        raise ConfigError(str(tool_file), "must hold one tool with config and tool_schema", "Name crop_video's file.")
+    return options, tools[0]
+
+
+def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(str(path), f"cannot be read ({error})", "Correct the file or its path.") from error
+    if not isinstance(content, Mapping):
+        raise ConfigError(str(path), "must hold a mapping of options", "Correct the file.")
+    return dict(content)
