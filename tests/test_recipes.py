@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from longvt_plugins.launch.keys import added_keys
 from longvt_plugins.reward import RewardConfig
 from longvt_plugins.testing.recipe import compose_recipe
 
@@ -13,20 +14,6 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 RL = sorted(path.stem for path in (RECIPES / "rl").glob("*.yaml"))
 ABLATIONS = sorted(path.stem for path in (RECIPES / "rl" / "ablation").glob("*.yaml"))
 HEADER = ("What", "Data", "Hardware", "Run", "Override", "Expect", "Healthy", "Limits")
-# Keys that verl reads although its default config does not list them, and our own.
-KNOWN_ADDITIONS = {
-    "longvt",
-    "data.longvt",
-    "trainer.longvt",
-    "actor_rollout_ref.rollout.limit_images",
-    "actor_rollout_ref.rollout.enable_sleep_mode",
-    "actor_rollout_ref.rollout.custom",
-    "actor_rollout_ref.rollout.engine_kwargs.vllm",
-    "actor_rollout_ref.model.override_config",
-    "actor_rollout_ref.actor.fsdp_config.mixed_precision",
-    "reward.custom_reward_function.reward_kwargs",
-    "ray_kwargs.ray_init",
-}
 
 
 @functools.cache
@@ -35,19 +22,8 @@ def composed(name: str, *overrides: str, platform: str = "") -> DictConfig:
     return compose_recipe(name, overrides)
 
 
-def additions(recipe: DictConfig, base: DictConfig, prefix: str = "") -> set[str]:
-    found = set()
-    for key in recipe:
-        name = f"{prefix}{key}"
-        if name in KNOWN_ADDITIONS:
-            continue
-        known = set(base.keys())  # "key in base" is False where the value is "???"
-        no_value = OmegaConf.is_missing(recipe, key) or OmegaConf.is_interpolation(recipe, key)
-        if key not in known:
-            found.add(name)
-        elif not no_value and isinstance(recipe[key], DictConfig):
-            found |= additions(recipe[key], base[key], f"{name}.")
-    return found
+def additions(recipe: DictConfig, base: DictConfig) -> set[str]:
+    return set(added_keys(recipe, base))
 
 
 @pytest.mark.parametrize("platform", ["cpu", "nvidia"])

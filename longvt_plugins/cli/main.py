@@ -17,6 +17,7 @@ from longvt_plugins.errors import LongVTError
 
 VERBS = {
     "check-data": "what is wrong with dataset files, row by row",
+    "check-recipe": "what would stop a run of this recipe, or be ignored by it",
     "data": "convert public datasets and rollouts into rows",
     "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",

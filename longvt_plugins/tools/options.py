@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -76,6 +77,25 @@ class CropOptions:
                 f"must hold min_frames={self.policy.min_frames} frames of {least} tokens at min_pixels",
                 "Raise it, or lower min_frames or min_pixels.",
             )
+
+
+def read_options(config: Mapping[str, Any]) -> CropOptions:
+    """``CropOptions`` from a tool configuration.
+
+    Raises:
+        ConfigError: an unknown key, or a value no crop can be made with.
+    """
+    sampling_keys = set(SamplingPolicy.__dataclass_fields__)
+    option_keys = set(CropOptions.__dataclass_fields__) - {"policy", "room"}
+    given = {key: value for key, value in config.items() if key != "type"}
+    unknown = sorted(given.keys() - sampling_keys - option_keys)
+    if unknown:
+        known = ", ".join(sorted(sampling_keys | option_keys))
+        raise ConfigError(f"crop_video keys {unknown}", f"known keys are {known}", "Correct the tool configuration.")
+    options = {key: given[key] for key in option_keys & given.keys()}
+    if options.get("finer_than") is not None:
+        options["finer_than"] = SamplingPolicy(**options["finer_than"])
+    return CropOptions(policy=SamplingPolicy(**{key: given[key] for key in sampling_keys & given.keys()}), **options)
 
 
 def frame_tokens(size: tuple[int, int], patch: int) -> int:

@@ -7,7 +7,6 @@ sample's videos, from ``extra_info.tools_kwargs.crop_video.create_kwargs``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +14,12 @@ from PIL import Image
 from verl.tools.base_tool import BaseTool
 from verl.tools.schemas import OpenAIFunctionToolSchema, ToolResponse
 
-from longvt_plugins.errors import ConfigError
 from longvt_plugins.types import MediaRef
-from longvt_plugins.video import SamplingPolicy, clip_store
+from longvt_plugins.video import clip_store
 
 from .executor import execute
-from .options import CropOptions, Room
+from .options import Room, read_options
 
-SAMPLING_KEYS = set(SamplingPolicy.__dataclass_fields__)
-OPTION_KEYS = set(CropOptions.__dataclass_fields__) - {"policy", "room"}
 ROOM_KEY = "longvt_room"
 """Of ``create_kwargs``: the ``Room`` that a loop leaves for this call."""
 
@@ -60,20 +56,3 @@ class CropVideoTool(BaseTool):
 
 def images_of(media: MediaRef) -> list[Image.Image]:
     return [Image.fromarray(frame) for frame in clip_store.get(media)]
-
-
-def read_options(config: Mapping[str, Any]) -> CropOptions:
-    """``CropOptions`` from a tool configuration.
-
-    Raises:
-        ConfigError: an unknown key, or a value no crop can be made with.
-    """
-    given = {key: value for key, value in config.items() if key != "type"}
-    unknown = sorted(given.keys() - SAMPLING_KEYS - OPTION_KEYS)
-    if unknown:
-        known = ", ".join(sorted(SAMPLING_KEYS | OPTION_KEYS))
-        raise ConfigError(f"crop_video keys {unknown}", f"known keys are {known}", "Correct the tool configuration.")
-    options = {key: given[key] for key in OPTION_KEYS & given.keys()}
-    if options.get("finer_than") is not None:
-        options["finer_than"] = SamplingPolicy(**options["finer_than"])
-    return CropOptions(policy=SamplingPolicy(**{key: given[key] for key in SAMPLING_KEYS & given.keys()}), **options)

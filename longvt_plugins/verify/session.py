@@ -20,8 +20,8 @@ import yaml
 from omegaconf import DictConfig
 
 from longvt_plugins.datasets.schema import Message, RLRow, write_rl_rows
+from longvt_plugins.launch.compose import compose_recipe
 from longvt_plugins.registry import packaged_path
-from longvt_plugins.testing.recipe import compose_recipe
 from longvt_plugins.testing.scripted_llm import worker_outputs
 from longvt_plugins.testing.videos import write_video
 from longvt_plugins.tokens.conversation import messages_of
