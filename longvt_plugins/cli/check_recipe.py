@@ -11,7 +11,7 @@ from . import Outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="as for --config-name: longvt_7b_rl")
+    parser.add_argument("name", metavar="NAME", help="as for --config-name (longvt_7b_rl), or FILE.yaml")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="Hydra overrides, as for main_ppo")
     parser.add_argument("--no-files", action="store_true", help="data, checkpoint and media are on another machine")
 

@@ -22,6 +22,7 @@ VERBS = {
     "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",
     "judge": "the LLM judge: check an endpoint, rescore finished rollouts, compare two scorings",
+    "migrate": "a launch script of LongVT or verl as a recipe, and what became of its keys",
     "summary": "what a run did: steps, reward parts, tool calls, files",
     "verify": "does the trainer see exactly what the rollout engine saw, with this checkpoint?",
     "watch": "run a training command, show its progress, end it if it stalls",

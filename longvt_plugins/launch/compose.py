@@ -16,14 +16,22 @@ from .keys import refused_override
 
 
 def compose_recipe(name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The config that ``python -m verl.trainer.main_ppo --config-name NAME OVERRIDES`` runs with."""
+    """The config that ``python -m verl.trainer.main_ppo --config-name NAME OVERRIDES`` runs with.
+
+    Args:
+        name: of a recipe, or the path of one (``.yaml``), as with ``--config-dir`` beside ``--config-name``.
+    """
     from hydra import compose, initialize_config_dir
 
     import longvt_plugins.registry  # noqa: F401  (the resolvers that recipes use)
 
-    verl = importlib.util.find_spec("verl").submodule_search_locations[0]
-    with initialize_config_dir(str(Path(verl, "trainer", "config")), version_base=None):
-        return compose(name, overrides=list(overrides))
+    verl = Path(importlib.util.find_spec("verl").submodule_search_locations[0], "trainer", "config")
+    folder, overrides = verl, list(overrides)
+    if name.endswith(".yaml"):
+        folder, name = Path(name).resolve().parent, Path(name).stem
+        overrides.append(f"hydra.searchpath=['file://{verl}']")
+    with initialize_config_dir(str(folder), version_base=None):
+        return compose(name, overrides=overrides)
 
 
 def compose_leniently(name: str, overrides: Sequence[str], base: DictConfig) -> tuple[DictConfig, list[Finding]]:

@@ -82,7 +82,7 @@ def unknown_keys(recipe: DictConfig, base: DictConfig) -> list[Finding]:
 def dead_keys(recipe: DictConfig, base: DictConfig) -> list[Finding]:
     """Keys of ``DEAD`` to which the recipe gives another value than verl does."""
     found = []
-    for key, value in _leaves(recipe):
+    for key, value in leaves(recipe):
         dead = entry(DEAD, key)
         if dead is not None and value != OmegaConf.select(base, key, default=None):
             found.append(Finding("dead-key", f"{key}={value}", dead[1], use_instead(dead[0])))
@@ -140,7 +140,7 @@ def _unknown(key: str, base: DictConfig) -> Finding:
 
 def suggestion(key: str, base: DictConfig) -> str:
     """The known key that ``key`` looks like: near it, or of the same name elsewhere."""
-    known = [*dict(_leaves(base)), *ADDITIONS]
+    known = [*dict(leaves(base)), *ADDITIONS]
     nearest = difflib.get_close_matches(key, known, 1, 0.8)
     if not nearest:
         last = key.rpartition(".")[2]
@@ -148,7 +148,7 @@ def suggestion(key: str, base: DictConfig) -> str:
     return f"Did you mean {nearest[0]}?" if nearest else "Remove it, or add it with + if your own code reads it."
 
 
-def _leaves(config: DictConfig) -> Iterator[tuple[str, object]]:
+def leaves(config: DictConfig) -> Iterator[tuple[str, object]]:
     """Dotted keys and values, interpolations as they are written."""
     for key, value in OmegaConf.to_container(config, resolve=False).items():
         yield from _walk(key, value)
