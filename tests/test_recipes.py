@@ -1,55 +1,87 @@
 """Every shipped recipe composes, and sets no key that upstream does not know."""
 
+import functools
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from longvt_plugins.launch.keys import added_keys
+from longvt_plugins.reward import RewardConfig
 from longvt_plugins.testing.recipe import compose_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RL = sorted(path.stem for path in (RECIPES / "rl").glob("*.yaml"))
-# Keys that verl reads although its default config does not list them, and our own.
-KNOWN_ADDITIONS = {
-    "longvt",
-    "data.longvt",
-    "trainer.longvt",
-    "actor_rollout_ref.rollout.limit_images",
-    "actor_rollout_ref.rollout.enable_sleep_mode",
-    "actor_rollout_ref.rollout.custom",
-    "actor_rollout_ref.rollout.engine_kwargs.vllm",
-    "actor_rollout_ref.model.override_config",
-    "actor_rollout_ref.actor.fsdp_config.mixed_precision",
-    "reward.custom_reward_function.reward_kwargs",
-    "ray_kwargs.ray_init",
-}
+ABLATIONS = sorted(path.stem for path in (RECIPES / "rl" / "ablation").glob("*.yaml"))
+HEADER = ("What", "Data", "Hardware", "Run", "Override", "Expect", "Healthy", "Limits")
 
 
-def additions(recipe: DictConfig, base: DictConfig, prefix: str = "") -> set[str]:
-    found = set()
-    for key in recipe:
-        name = f"{prefix}{key}"
-        if name in KNOWN_ADDITIONS:
-            continue
-        known = set(base.keys())  # "key in base" is False where the value is "???"
-        no_value = OmegaConf.is_missing(recipe, key) or OmegaConf.is_interpolation(recipe, key)
-        if key not in known:
-            found.add(name)
-        elif not no_value and isinstance(recipe[key], DictConfig):
-            found |= additions(recipe[key], base[key], f"{name}.")
-    return found
+@functools.cache
+def composed(name: str, *overrides: str, platform: str = "") -> DictConfig:
+    """Once for each platform: ``longvt.hardware`` is read while composing."""
+    return compose_recipe(name, overrides)
+
+
+def additions(recipe: DictConfig, base: DictConfig) -> set[str]:
+    return set(added_keys(recipe, base))
 
 
 @pytest.mark.parametrize("platform", ["cpu", "nvidia"])
 @pytest.mark.parametrize("name", RL)
 def test_it_composes_and_has_no_mistyped_key(name, platform, monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", platform)
-    assert additions(compose_recipe(name), compose_recipe("ppo_trainer")) == set()
+    assert additions(composed(name, platform=platform), composed("ppo_trainer")) == set()
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("name", [name for name in RL if name != "longvt_demo"])
+def test_an_ablation_has_its_own_name_and_folder(name, ablation):
+    base, variant = composed(name), composed(name, f"+ablation={ablation}")
+    assert additions(variant, composed("ppo_trainer")) == set()
+    assert variant.trainer.experiment_name == f"{base.trainer.experiment_name}_{ablation}"
+    assert variant.trainer.default_local_dir == f"{base.trainer.default_local_dir}_{ablation}"
+
+
+def test_ablations_change_what_they_name():
+    def field(ablation: str, key: str):
+        return OmegaConf.select(composed("longvt_7b_rl", f"+ablation={ablation}"), key)
+
+    kwargs = "reward.custom_reward_function.reward_kwargs"
+    assert RewardConfig(**field("parity", kwargs)).model_dump(exclude={"judge"}) == RewardConfig(
+        profile="parity"
+    ).model_dump(exclude={"judge"})
+    assert field("parity", "actor_rollout_ref.actor.use_kl_loss") is True
+    assert field("no_grounding", f"{kwargs}.grounding") == 0
+    assert field("recall", f"{kwargs}.measure") == "recall"
+    assert field("dr_grpo", "algorithm.norm_adv_by_std_in_grpo") is False
+    assert field("dapo", "algorithm.filter_groups.metric") == "acc"
+    assert field("dapo", "actor_rollout_ref.actor.clip_ratio_high") == 0.28
+    assert field("rl_only", "actor_rollout_ref.model.path") == "Qwen/Qwen2.5-VL-7B-Instruct"
+    assert field("no_tool", "actor_rollout_ref.rollout.multi_turn.tool_config_path") is None
+
+
+def test_7b_rl_has_the_published_settings():
+    """LongVT's examples: 8 nodes of 8, n 16, batch 16 and 8, lr 1e-6, 36,000 + 16,384 tokens, ulysses 4, 5 epochs."""
+    recipe = composed("longvt_7b_rl_multinode")
+    actor, rollout = recipe.actor_rollout_ref.actor, recipe.actor_rollout_ref.rollout
+    assert (recipe.trainer.nnodes, recipe.trainer.n_gpus_per_node, rollout.n) == (8, 8, 16)
+    assert (recipe.data.train_batch_size, actor.ppo_mini_batch_size, actor.ppo_micro_batch_size_per_gpu) == (16, 8, 1)
+    assert (recipe.data.max_prompt_length, recipe.data.max_response_length) == (36_000, 16_384)
+    assert (actor.optim.lr, actor.ulysses_sequence_parallel_size, actor.entropy_coeff) == (1e-6, 4, 0)
+    assert (rollout.tensor_model_parallel_size, rollout.gpu_memory_utilization) == (1, 0.4)
+    assert (recipe.trainer.total_epochs, recipe.trainer.save_freq, recipe.trainer.test_freq) == (5, 10, 5)
+
+
+@pytest.mark.parametrize("name", RL)
+def test_headers_have_one_shape(name):
+    lines = (RECIPES / "rl" / f"{name}.yaml").read_text().splitlines()
+    labels = [line.split()[1] for line in lines if line.startswith("# ") and line[2].isupper() and len(line) > 11]
+    assert [label for label in labels if label in HEADER] == list(HEADER)
 
 
 def test_a_mistyped_key_would_be_found():
     recipe = compose_recipe("longvt_demo", ["+trainer.expermient_nmae=oops"])
-    assert additions(recipe, compose_recipe("ppo_trainer")) == {"trainer.expermient_nmae"}
+    assert additions(recipe, composed("ppo_trainer")) == {"trainer.expermient_nmae"}
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: p.name)

@@ -77,7 +77,7 @@ def registration() -> str | None:
 
 
 def recipes() -> str | None:
-    from longvt_plugins.testing.recipe import compose_recipe
+    from longvt_plugins.launch.compose import compose_recipe
 
     try:
         compose_recipe("longvt_demo")

@@ -17,12 +17,14 @@ from longvt_plugins.errors import LongVTError
 
 VERBS = {
     "check-data": "what is wrong with dataset files, row by row",
+    "check-recipe": "what would stop a run of this recipe, or be ignored by it",
     "compare": "two evaluations, question by question",
     "data": "convert public datasets and rollouts into rows",
     "crop": "cut a window out of a video as the tool does, and save its frames",
     "doctor": "is this installation able to run? names what is not",
     "evaluate": "a served checkpoint answers questions with crop_video; a record each, and a table",
     "judge": "the LLM judge: check an endpoint, rescore finished rollouts, compare two scorings",
+    "migrate": "a launch script of LongVT or verl as a recipe, and what became of its keys",
     "summary": "what a run did: steps, reward parts, tool calls, files",
     "verify": "does the trainer see exactly what the rollout engine saw, with this checkpoint?",
     "watch": "run a training command, show its progress, end it if it stalls",

@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from longvt_plugins.errors import ConfigError, DataError, LongVTError
+from longvt_plugins.errors import DataError, LongVTError
 from longvt_plugins.tokens.budget import check_suited, media_tokens, suited
 from longvt_plugins.tokens.media import pixels_of
 from longvt_plugins.tokens.profiles import profile_named
@@ -35,26 +35,18 @@ from longvt_plugins.video import SamplingPolicy, plan_overview, probe
 
 from .media import Picture, picture_pixels, plan_picture
 from .paths import local_path
+from .rl_options import read_options
 from .rl_rows import read_row
 from .tables import RowFiles
 
 TOOL = "crop_video"
-OPTIONS = ("video_root", "profile", "overview", "shrink", "picture_pixels")
 SHOWN = 20
 
 
 class LongVTDataset(RLHFDataset):
     def _read_files_and_tokenize(self) -> None:
         # Runs inside the base constructor. The base joins the files, which different structs do not survive.
-        options = dict(self.config.get("longvt") or {})
-        sampling = dict(options.get("overview") or {})
-        unknown = [*(options.keys() - set(OPTIONS)), *(sampling.keys() - SamplingPolicy.__dataclass_fields__.keys())]
-        if unknown:
-            raise ConfigError(
-                f"data.longvt keys {sorted(unknown)}",
-                f"known are {', '.join(OPTIONS)}, and under overview {', '.join(SamplingPolicy.__dataclass_fields__)}",
-                "Correct the recipe.",
-            )
+        options, sampling = read_options(self.config)
         self.video_root = os.path.expanduser(options.get("video_root") or "")
         self.profile = profile_named(options.get("profile"))
         self.overview = replace(self._suited(self.profile.overview), **sampling)

@@ -111,7 +111,10 @@ class LongVTAgentLoop(ToolAgentLoop):
         with self._ours():
             # verl cuts the response there at the end: what is cut is neither trained on nor part of the record.
             kept = agent_data.response_ids[:room]
-            cut: EndedBy | None = "length_limit" if len(agent_data.response_ids) >= room else None
+            full = len(kept) == room and (
+                len(agent_data.response_ids) > room or kept[-1] != self.tokenizer.eos_token_id
+            )
+            cut: EndedBy | None = "length_limit" if full else None
             forged = next((n for n, token in enumerate(kept) if token in self.placeholders), None)
             if forged is not None:
                 cut, kept = "vision_tokens", kept[:forged]

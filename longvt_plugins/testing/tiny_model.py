@@ -96,6 +96,11 @@ def make_tiny_qwen2_5_vl(
         chat_template=TEMPLATE.read_text(),
     ).save_pretrained(folder)
     model = Qwen2_5_VLForConditionalGeneration(_config(tokenizer, hidden, layers))
+    save(model, tokenizer, folder, sharpness)
+
+
+def save(model: torch.nn.Module, tokenizer, folder: str, sharpness: float) -> None:
+    """Write a random model that ends its turns as ``tokenizer`` does."""
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     sharpen(model, sharpness)

@@ -18,7 +18,7 @@ from transformers import (
 
 from longvt_plugins import tokens
 
-from .tiny_model import make_tokenizer, sharpen
+from .tiny_model import make_tokenizer, save
 
 TEMPLATE = Path(tokens.__path__[0], "templates", "qwen3_vl.jinja")
 
@@ -51,10 +51,7 @@ def make_tiny_qwen3_vl(
         chat_template=template,
     ).save_pretrained(folder)
     model = Qwen3VLForConditionalGeneration(_config(tokenizer, hidden, layers))
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    sharpen(model, sharpness)
-    model.save_pretrained(folder)
+    save(model, tokenizer, folder, sharpness)
 
 
 def _config(tokenizer, hidden: int, layers: int) -> Qwen3VLConfig:

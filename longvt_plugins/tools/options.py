@@ -79,25 +79,23 @@ class CropOptions:
             )
 
 
-SAMPLING_KEYS = set(SamplingPolicy.__dataclass_fields__)
-OPTION_KEYS = set(CropOptions.__dataclass_fields__) - {"policy", "room"}
-
-
 def read_options(config: Mapping[str, Any]) -> CropOptions:
     """``CropOptions`` from a tool configuration.
 
     Raises:
         ConfigError: an unknown key, or a value no crop can be made with.
     """
+    sampling_keys = set(SamplingPolicy.__dataclass_fields__)
+    option_keys = set(CropOptions.__dataclass_fields__) - {"policy", "room"}
     given = {key: value for key, value in config.items() if key != "type"}
-    unknown = sorted(given.keys() - SAMPLING_KEYS - OPTION_KEYS)
+    unknown = sorted(given.keys() - sampling_keys - option_keys)
     if unknown:
-        known = ", ".join(sorted(SAMPLING_KEYS | OPTION_KEYS))
+        known = ", ".join(sorted(sampling_keys | option_keys))
         raise ConfigError(f"crop_video keys {unknown}", f"known keys are {known}", "Correct the tool configuration.")
-    options = {key: given[key] for key in OPTION_KEYS & given.keys()}
+    options = {key: given[key] for key in option_keys & given.keys()}
     if options.get("finer_than") is not None:
         options["finer_than"] = SamplingPolicy(**options["finer_than"])
-    return CropOptions(policy=SamplingPolicy(**{key: given[key] for key in SAMPLING_KEYS & given.keys()}), **options)
+    return CropOptions(policy=SamplingPolicy(**{key: given[key] for key in sampling_keys & given.keys()}), **options)
 
 
 def frame_tokens(size: tuple[int, int], patch: int) -> int:

@@ -24,7 +24,6 @@ from omegaconf import open_dict
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
-from longvt_plugins.errors import ConfigError
 from longvt_plugins.loops.options import INCLUSION_KEY
 from longvt_plugins.tokens.profiles import stamp
 from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
@@ -33,6 +32,7 @@ from . import group_filter, trajectory_log
 from .components import component_advantages
 from .inclusion import included, scored
 from .metrics import metrics as metrics_of
+from .options import read_options
 from .preflight import preflight
 from .progress import Progress
 from .rows import get_rows, put_rows
@@ -48,18 +48,13 @@ class LongVTTrainer(PPOTrainerSync):
     """See the module docstring."""
 
     def __init__(self, config, *args: Any, **kwargs: Any):
-        options = dict(config.trainer.get("longvt") or {})
+        folder, self.components = read_options(config.trainer)
         with open_dict(config):
             # The base classes compare the mode with the literal "sync" in six places.
             config.trainer.v1.trainer_mode = "sync"
             # What tells the agent loops that this trainer runs them.
             config.trainer[INCLUSION_KEY] = True
-        self.folder = options.pop("folder", None) or config.trainer.default_local_dir
-        self.components = dict(options.pop("components", None) or {})
-        unknown = [*options, *(name for name in self.components if name not in RewardRecord.model_fields)]
-        if unknown:
-            remedy = "Known: folder, and components with fields of RewardRecord."
-            raise ConfigError(f"trainer.longvt {unknown}", "is not a known key", remedy)
+        self.folder = folder or config.trainer.default_local_dir
         self.profile = preflight(config, self.folder)
         self.progress = Progress(self.folder)
         stamp(self.folder, self.profile.name)

@@ -14,7 +14,7 @@ from longvt_plugins.loops.options import LoopOptions
 from longvt_plugins.reward import RewardConfig
 from longvt_plugins.tokens.budget import check_suited
 from longvt_plugins.tokens.profiles import MediaProfile, check_stamp, profile_named
-from longvt_plugins.tools.verl_tool import read_options
+from longvt_plugins.tools.options import read_options
 
 
 def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfile:
@@ -29,8 +29,8 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
         ProfileError: an unknown profile, one not offered for this model, or one that a checkpoint was not made with.
     """
     LoopOptions.of(config.actor_rollout_ref.rollout, config.data.max_response_length)
-    _check_hardware(config)
-    _check_reward(config.reward.custom_reward_function)
+    check_hardware(config)
+    check_reward(config.reward.custom_reward_function)
     profile = profile_named((config.data.get("longvt") or {}).get("profile"))
     model = os.path.expanduser(config.actor_rollout_ref.model.path)
     profile.check_model(_model_type(model))
@@ -41,7 +41,7 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
     return profile
 
 
-def _check_hardware(config: DictConfig) -> None:
+def check_hardware(config: DictConfig) -> None:
     if cpu.chosen() and (config.actor_rollout_ref.actor.use_kl_loss or config.algorithm.use_kl_in_reward):
         raise ConfigError(
             "a KL term without a GPU",
@@ -51,7 +51,7 @@ def _check_hardware(config: DictConfig) -> None:
         )
 
 
-def _check_reward(function: DictConfig) -> None:
+def check_reward(function: DictConfig) -> None:
     """verl hides what a reward raises, and goes on with the trajectories that are left."""
     if function.get("path") == "pkg://longvt_plugins.reward":
         try:

@@ -41,7 +41,7 @@ class Sample:
     engine_log_probs: np.ndarray | None = None
     """float ``[response]``: of every response token, as the engine scores the finished sequence."""
     rendered_ids: np.ndarray | None = None
-    """The conversation up to the policy's last turn, rendered at once by the template."""
+    """The conversation up to the first turn that the engine sampled, rendered at once by the template."""
 
     @property
     def response_ids(self) -> np.ndarray:

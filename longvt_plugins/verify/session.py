@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,18 @@ import yaml
 from omegaconf import DictConfig
 
 from longvt_plugins.datasets.schema import Message, RLRow, write_rl_rows
+from longvt_plugins.launch.compose import compose_recipe
 from longvt_plugins.registry import packaged_path
-from longvt_plugins.testing.recipe import compose_recipe
 from longvt_plugins.testing.scripted_llm import worker_outputs
 from longvt_plugins.testing.videos import write_video
 from longvt_plugins.tokens.conversation import messages_of
 from longvt_plugins.tokens.positions import PositionSpec, seconds_per_grid
 from longvt_plugins.tokens.profiles import MediaProfile
 from longvt_plugins.tokens.render import render
-from longvt_plugins.types import Transcript
+from longvt_plugins.types import Transcript, Turn
 
 from .engine import RecordingClient, open_vllm
-from .sample import Sample
+from .sample import Generation, Sample
 
 SECONDS, RATE = 24, 8
 PROMPT_TOKENS, RESPONSE_TOKENS = 2048, 1536
@@ -188,10 +189,10 @@ class Session:
             start = len(generation.prompt_ids) - prompt_length
             room = len(sampled) - start
             sampled[start : start + len(log_probs)] = log_probs[:room]
-        before_last = transcript.model_copy(update={"turns": transcript.turns[:-1]})
+        before = transcript.model_copy(update={"turns": _until_sampled(transcript, generations)})
         rendered, _ = render(
             self.processor,
-            messages_of(row["raw_prompt"], before_last, self.profile),
+            messages_of(row["raw_prompt"], before, self.profile),
             [self.tool["tool_schema"]],
             add_generation_prompt=True,
         )
@@ -218,6 +219,14 @@ class Session:
         size = self.processor.image_processor.size
         least = max(self.patch**2, size["shortest_edge"])
         return {"min_pixels": least, "max_pixels": max(2 * least, tokens * self.patch**2)}
+
+
+def _until_sampled(transcript: Transcript, generations: Sequence[Generation]) -> tuple[Turn, ...]:
+    """The turns before the first that the engine wrote, or before the last: a sampled text need not be tokenized as
+    a tokenizer would."""
+    forced = sum(1 for _ in takewhile(lambda generation: generation.forced, generations))
+    starts = [number for number, turn in enumerate(transcript.turns) if turn.role == "assistant"]
+    return transcript.turns[: starts[min(forced, len(starts) - 1)]]
 
 
 def _common(prompt: Sequence[int], ids: np.ndarray) -> int:

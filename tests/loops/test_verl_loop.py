@@ -309,6 +309,13 @@ def test_what_verl_cuts_off_is_not_in_the_record(worker, tokenizer):
     assert transcript.turns[0].text == policy_text(output, 0, tokenizer)
 
 
+def test_an_answer_that_just_fits_is_an_answer(worker, tokenizer):
+    length = len(tokenizer.encode(ANSWER + "<|im_end|>"))
+    answers = f"data.max_response_length={length}"
+    assert worker(lambda turn, _: ANSWER, answers)[1][0].ended_by == "answer"
+    assert worker(lambda turn, _: ANSWER + " and", answers)[1][0].ended_by == "length_limit"
+
+
 def test_eight_rollouts_of_a_prompt_decode_its_overview_once(worker, store, monkeypatch):
     decoded = []
     stock = clip_store._decode

@@ -1,0 +1,82 @@
+"""Compose a recipe as ``main_ppo`` would, without importing verl."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from longvt_plugins.errors import ConfigError
+
+from .finding import Finding
+from .keys import refused_override
+
+
+def compose_recipe(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config that ``python -m verl.trainer.main_ppo --config-name NAME OVERRIDES`` runs with.
+
+    Args:
+        name: of a recipe, or the path of one (``.yaml``), as with ``--config-dir`` beside ``--config-name``.
+    """
+    from hydra import compose, initialize_config_dir
+
+    import longvt_plugins.registry  # noqa: F401  (the resolvers that recipes use)
+
+    verl = Path(importlib.util.find_spec("verl").submodule_search_locations[0], "trainer", "config")
+    folder, overrides = verl, list(overrides)
+    if name.endswith(".yaml"):
+        folder, name = Path(name).resolve().parent, Path(name).stem
+        overrides.append(f"hydra.searchpath=['file://{verl}']")
+    with initialize_config_dir(str(folder), version_base=None):
+        return compose(name, overrides=overrides)
+
+
+def compose_leniently(name: str, overrides: Sequence[str], base: DictConfig) -> tuple[DictConfig, list[Finding]]:
+    """The recipe with the overrides that Hydra accepts, and what is wrong with the others.
+
+    Raises:
+        ConfigError: there is no such recipe, or it does not compose even without overrides.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException, OverrideParseException
+
+    try:
+        return compose_recipe(name, overrides), []
+    except Exception as error:
+        # Raised once more below, where it is known whose fault it is.
+        if not overrides:
+            raise _does_not_compose(name, error) from error
+    try:
+        compose_recipe(name)
+    except Exception as error:
+        raise _does_not_compose(name, error) from error
+    accepted: list[str] = []
+    findings = []
+    for override in overrides:
+        try:
+            compose_recipe(name, [*accepted, override])
+            accepted.append(override)
+        except OverrideParseException as error:
+            findings.append(_refused(override, str(error).splitlines()[0]))
+        except HydraException as error:
+            parsed = OverridesParser.create().parse_override(override)
+            if str(error).startswith("Could not override"):
+                findings.append(refused_override(override, parsed.key_or_group, base))
+            else:
+                findings.append(_refused(override, " ".join(str(error).split())))
+    return compose_recipe(name, accepted), findings
+
+
+def _refused(override: str, why: str) -> Finding:
+    return Finding("bad-override", override, f"Hydra refuses it ({why})", "Correct it.")
+
+
+def _does_not_compose(name: str, error: Exception) -> ConfigError:
+    recipes = Path(__file__).parents[1] / "recipes" / "rl"
+    names = sorted(path.stem for path in recipes.glob("*.yaml"))
+    nearest = difflib.get_close_matches(name, names, 1)
+    remedy = f"Did you mean {nearest[0]}?" if nearest else f"Shipped are {', '.join(names)}."
+    return ConfigError(f"recipe {name}", f"does not compose ({str(error).splitlines()[0]})", remedy)

@@ -1,0 +1,115 @@
+"""Planted faults are reported by name, and the shipped recipes have none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from longvt_plugins.cli.main import main
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.launch.check import check_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "rl"
+ROLLOUT, ACTOR = "actor_rollout_ref.rollout", "actor_rollout_ref.actor"
+KWARGS = "reward.custom_reward_function.reward_kwargs"
+
+FAULTS = [
+    (["trainer.expermient_name=x"], "unknown-key", "Did you mean trainer.experiment_name?"),
+    (["+data.train_bach_size=4"], "unknown-key", "Did you mean data.train_batch_size?"),
+    (["trainer.rollout_data_dri=x"], "unknown-key", "Did you mean trainer.rollout_data_dir?"),
+    (["data.longvt.picture_pixels=9999"], "needs-plus", "+data.longvt.picture_pixels=9999"),
+    ([f"{ROLLOUT}.multi_turn.max_tool_call=5"], "moved-key", "Use actor_rollout_ref.rollout.custom.longvt.max_calls."),
+    (["+ray_init.num_cpus=4"], "moved-key", "Use ray_kwargs.ray_init.num_cpus."),
+    (["custom_reward_function.path=mine.py"], "dead-key", "Use reward.custom_reward_function."),
+    (["reward_model.reward_manager=dapo"], "dead-key", "reward.reward_manager"),
+    (["data.return_raw_chat=false"], "dead-key", "nothing in verl 0.9.1 reads it"),
+    (["data.truncation=left"], "dead-key", "data.longvt.shrink"),
+    (["trainer.nnodes=[1"], "bad-override", "trainer.nnodes=[1"),
+    (["longvt.media=${longvt.medium}"], "unresolved-value", "longvt.media=${longvt.medium}"),
+    ([f"{ROLLOUT}.multi_turn.tool_config_path=tools/none.yaml"], "missing-file", "tools/none.yaml"),
+    (["reward.custom_reward_function.path=pkg://longvt_plugins.rewards"], "missing-file", "longvt_plugins.rewards"),
+    ([f"{ACTOR}.ppo_mini_batch_size=32"], "batch-size", "ppo_mini_batch_size=32, train_batch_size=16"),
+    (["trainer.nnodes=3"], "batch-size", "cannot be shared equally by 24 GPUs"),
+    ([f"{ACTOR}.ulysses_sequence_parallel_size=3"], "batch-size", "does not divide 8 GPUs"),
+    (["actor_rollout_ref.model.use_remove_padding=false"], "batch-size", "use_remove_padding=true"),
+    ([f"{ROLLOUT}.tensor_model_parallel_size=3"], "batch-size", "a rollout replica of 3 GPUs"),
+    ([f"{ROLLOUT}.n=1"], "group-of-one", "nothing is learnt"),
+    ([f"{ACTOR}.ppo_micro_batch_size_per_gpu=null"], "micro-batch", "actor.ppo_micro_batch_size"),
+    ([f"{ROLLOUT}.max_model_len=32768"], "context-length", "Set it to 52384."),
+    ([f"{ROLLOUT}.limit_images=256"], "image-limit", "Set it to 416."),
+    (["data.longvt.shrink=false", "data.max_prompt_length=8192"], "prompt-length", "16896 tokens"),
+    (["data.max_response_length=2048"], "crop-length", "no crop is whole"),
+    ([f"+{ROLLOUT}.custom.longvt.max_cals=3"], "loop-option", "max_cals"),
+    ([f"+{KWARGS}.anwser=1"], "reward-option", "anwser"),
+    (["+data.longvt.overview.max_frame=3"], "dataset-option", "max_frame"),
+    (["data.longvt.overview.fps=0"], "dataset-option", "fps=0"),
+    (["+trainer.longvt.folders=x"], "trainer-option", "folders"),
+    (["data.longvt.profile=frames"], "media-profile", "known are frames-time"),
+    (["trainer.v1.trainer_mode=longvt_async"], "trainer-mode", "Did you mean longvt_sync?"),
+    (["trainer.v1.trainer_mode=sync"], "trainer-mode", "scores of 0"),
+    ([f"{ROLLOUT}.agent.default_agent_loop=longvt_agnet"], "agent-loop", "Did you mean longvt_agent?"),
+    (["reward.custom_reward_function.path=null"], "no-reward", "pkg://longvt_plugins.reward"),
+    (["+ablation=dapo", "algorithm.filter_groups.metric=accuracy"], "filter-metric", "acc"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "name", "said"), FAULTS, ids=[f"{n}-{o[-1][-24:]}" for o, n, _ in FAULTS])
+def test_a_planted_fault_is_the_one_reported(overrides, name, said):
+    (finding,) = check_recipe("longvt_7b_rl", overrides, files=False)
+    assert finding.name == name
+    assert said in str(finding)
+
+
+def test_several_faults_are_reported_together():
+    faults = ["trainer.expermient_name=x", "data.truncation=left", "trainer.nnodes=3", f"+{KWARGS}.anwser=1"]
+    found = [finding.name for finding in check_recipe("longvt_7b_rl", faults, files=False)]
+    assert found == ["unknown-key", "dead-key", "batch-size", "reward-option"]
+
+
+def test_a_broken_tool_configuration_is_named(tmp_path):
+    for text, said in (("tools: [{class_name: x.CropVideoTool}]", "KeyError"), ("tools: [", "ParserError")):
+        (tmp_path / "tools.yaml").write_text(text)
+        (finding,) = check_recipe(
+            "longvt_7b_rl", [f"{ROLLOUT}.multi_turn.tool_config_path={tmp_path}/tools.yaml"], False
+        )
+        assert finding.name == "tool-option" and said in finding.why
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_shipped_recipes_pass(name, monkeypatch):
+    monkeypatch.setenv("VERL_PLATFORM", "nvidia")
+    assert check_recipe(name, files=False) == []
+
+
+@pytest.mark.parametrize("ablation", sorted(path.stem for path in (RECIPES / "ablation").glob("*.yaml")))
+def test_ablations_pass(ablation, monkeypatch):
+    monkeypatch.setenv("VERL_PLATFORM", "nvidia")
+    assert check_recipe("longvt_7b_rl_multinode", [f"+ablation={ablation}"], files=False) == []
+
+
+def test_data_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("VERL_PLATFORM", "nvidia")
+    found = check_recipe("longvt_7b_rl", ["longvt.run=nowhere", "longvt.data=nowhere", "longvt.model=a/b/c"])
+    assert {f.name for f in found} == {"missing-file"}
+    keys = {f.what.partition("=")[0] for f in found}
+    assert keys >= {"data.train_files", "data.val_files", "actor_rollout_ref.model.path"}
+    assert not any("model.path" in f.what for f in check_recipe("longvt_7b_rl", ["longvt.model=Qwen/Qwen2.5-VL-7B"]))
+
+
+def test_a_kl_term_without_a_gpu_is_named(monkeypatch):
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    assert [f.name for f in check_recipe("longvt_7b_rl", ["+ablation=parity"], files=False)] == ["hardware"]
+
+
+def test_a_misspelt_recipe_gets_a_suggestion():
+    with pytest.raises(ConfigError, match=r"Did you mean longvt_7b_rl\?"):
+        check_recipe("longvt_7b_lr")
+
+
+def test_the_command(capsys):
+    assert main(["check-recipe", "longvt_7b_rl", "--no-files", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "findings": []}
+    assert main(["check-recipe", "longvt_7b_rl", "trainer.nnodes=3", "--no-files"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("batch-size: train_batch_size=16 * n=16: cannot be shared equally by 24 GPUs. ")
+    assert main(["check-recipe", "nope"]) == 2
