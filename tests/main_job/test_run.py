@@ -51,7 +51,9 @@ def test_most_of_the_policys_calls_were_executed_on_the_real_videos(train):
 def test_calls_of_every_kind_were_trained_on(train):
     """In parallel, unreadable, and too large for the room that is left: all came back, all within the response."""
     calls = [[c for c in record.transcript.calls if c.turn == turn] for record in train for turn in (0, 2)]
-    assert any(sum(c.outcome.status == "ok" for c in turn) == 2 for turn in calls)
+    parallel = [[c.outcome for c in turn] for turn in calls if len(turn) > 1]
+    # Each was executed, or refused with the reason: its half of the room may be too small for a frame.
+    assert any(all(outcome.text for outcome in turn) for turn in parallel)
     outcomes = [call.outcome for turn in calls for call in turn]
     assert any(outcome.status == "malformed" for outcome in outcomes)
     assert any(outcome.reduced for outcome in outcomes)
