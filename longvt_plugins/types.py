@@ -142,6 +142,17 @@ class Transcript(Record):
         return tuple(c.outcome for c in self.calls if c.outcome.status == "ok")
 
 
+class TokenEntropy(Record):
+    """How sure a policy was of its own tokens, summed over ``tokens`` of them; nats."""
+
+    tokens: int
+    nats: float
+    """-log p of the sampled tokens. Their mean estimates the entropy of the distribution they were sampled from,
+    without bias if the server reports log-probabilities of that very distribution."""
+    listed_nats: float
+    """-p log p over the likeliest tokens that the server listed: no more than the entropy where each was sampled."""
+
+
 AbstainCause = Literal["unreachable", "deadline", "unparsable", "refused", "no_reference"]
 """Why a judge has no verdict: no endpoint answered; time ran out; replies without a verdict; the endpoint
 declined the request; there is nothing to compare with."""

@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": "a served checkpoint answers questions with crop_video; a record each, and a table",
     "judge": "the LLM judge: check an endpoint, rescore finished rollouts, compare two scorings",
     "migrate": "a launch script of LongVT or verl as a recipe, and what became of its keys",
+    "pilot": "can GRPO learn from what this checkpoint rolls out? a few rollouts of the recipe, and a verdict",
     "summary": "what a run did: steps, reward parts, tool calls, files",
     "verify": "does the trainer see exactly what the rollout engine saw, with this checkpoint?",
     "watch": "run a training command, show its progress, end it if it stalls",

@@ -162,12 +162,13 @@ class Evaluation:
         )
 
     async def _ask(self, loop: OpenAILoop, question: Question) -> EvaluationRecord:
-        row, info = question.row, question.row["extra_info"]
+        row, info, entropy = question.row, question.row["extra_info"], None
         if not question.may_crop:
             loop = replace(loop, tools=())
         try:
             messages = await asyncio.to_thread(question.messages, self.profile, self.overview)
-            transcript = (await loop.run(messages, question.videos)).transcript
+            conversation = await loop.run(messages, question.videos)
+            transcript, entropy = conversation.transcript, conversation.entropy
         except LongVTError as error:
             transcript = Transcript(ended_by="fault", fault=Fault.of(error), media_profile=self.profile.name)
         asked = str(info.get("question") or "")
@@ -188,4 +189,5 @@ class Evaluation:
             segments=tuple(windows_of(info.get("segments"))[0]),
             transcript=transcript,
             reward=reward,
+            entropy=entropy,
         )

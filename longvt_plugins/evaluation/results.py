@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 from pydantic import ValidationError
 
 from longvt_plugins.errors import ConfigError, DataError
-from longvt_plugins.types import Record, RewardRecord, Span, Transcript
+from longvt_plugins.types import Record, RewardRecord, Span, TokenEntropy, Transcript
 
 from .options import Mode
 
@@ -53,6 +53,8 @@ class EvaluationRecord(Record):
     segments: tuple[Span, ...]
     transcript: Transcript
     reward: RewardRecord
+    entropy: TokenEntropy | None = None
+    """Where ``sampling`` asks for ``logprobs``."""
 
 
 class Result:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from longvt_plugins.tokens.media import media_of, pixels_of
 from longvt_plugins.tokens.profiles import MediaProfile
 from longvt_plugins.tools.executor import execute
 from longvt_plugins.tools.options import CropOptions, Room
-from longvt_plugins.types import CropOutcome, EndedBy, Fault, Transcript
+from longvt_plugins.types import CropOutcome, EndedBy, Fault, TokenEntropy, Transcript
 
 from .options import REPLY_TOKENS, LoopOptions
 
@@ -38,6 +39,8 @@ class Conversation:
     transcript: Transcript
     messages: list[dict[str, Any]]
     """As they went to and fro, frames by reference."""
+    entropy: TokenEntropy | None = None
+    """Where ``sampling`` asks for log-probabilities (``logprobs``, ``top_logprobs``) and the server gives them."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class OpenAILoop:
             ended_by, fault = await self._converse(state, videos), None
         except Exception as error:  # a fault is the conversation's end, not the caller's
             ended_by, fault = "fault", Fault.of(error)
-        return Conversation(state.episode.finish(ended_by, fault), state.messages)
+        return Conversation(state.episode.finish(ended_by, fault), state.messages, state.entropy)
 
     async def _converse(self, state: _State, videos: Sequence[str]) -> EndedBy:
         while True:
@@ -145,6 +148,8 @@ class OpenAILoop:
             if state.prompt_tokens is None:
                 state.prompt_tokens = usage.prompt_tokens
             state.used = usage.prompt_tokens - state.prompt_tokens + usage.completion_tokens
+        if choice.logprobs and choice.logprobs.content:
+            state.entropy = _entropy(choice.logprobs.content, state.entropy)
         return self.opening + _text_of(choice.message), "length_limit" if choice.finish_reason == "length" else None
 
     def _room(self, state: _State, calls: int, executable: int) -> Room:
@@ -164,6 +169,7 @@ class _State:
     """Tokens after the prompt."""
     prompt_tokens: int | None = None
     last_tokens: int = 0
+    entropy: TokenEntropy | None = None
 
 
 async def _crop(arguments, refusal: CropOutcome | None, videos: Sequence[str], options: CropOptions) -> CropOutcome:
@@ -196,6 +202,16 @@ def png_url(frame: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _entropy(tokens: Sequence[Any], before: TokenEntropy | None) -> TokenEntropy:
+    """``before`` and the tokens of one more turn (OpenAI's ``logprobs.content``)."""
+    listed = [other.logprob for token in tokens for other in token.top_logprobs or ()]
+    return TokenEntropy(
+        tokens=len(tokens) + (before.tokens if before else 0),
+        nats=math.fsum(-token.logprob for token in tokens) + (before.nats if before else 0.0),
+        listed_nats=math.fsum(-math.exp(p) * p for p in listed) + (before.listed_nats if before else 0.0),
+    )
 
 
 def _text_of(message: Any) -> str:

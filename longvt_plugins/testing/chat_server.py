@@ -19,22 +19,34 @@ class ChatServer:
     Args:
         script: decides.
         count: tokens of a text, for ``usage``; ``None``: its words.
+        likely: log-probability of a text's tokens, each with those of the likeliest tokens there, sent where a request
+            asks for ``logprobs``; ``None``: the server has none.
     """
 
     model = "scripted-policy"
 
-    def __init__(self, script: Script, count: Callable[[str], int] | None = None):
-        self._script, self._count = script, count or (lambda text: len(text.split()))
+    def __init__(
+        self,
+        script: Script,
+        count: Callable[[str], int] | None = None,
+        likely: Callable[[str], list[tuple[float, list[float]]]] | None = None,
+    ):
+        self._script, self._count, self._likely = script, count or (lambda text: len(text.split())), likely
         self.requests: list[dict[str, Any]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                self._reply(200, {"object": "list", "data": [{"id": outer.model, "object": "model"}]})
+
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.requests.append(request)
-                status, body = outer._answer(request)
+                self._reply(*outer._answer(request))
+
+            def _reply(self, status: int, body: dict[str, Any]) -> None:
                 payload = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -67,6 +79,9 @@ class ChatServer:
         cut = completion > request["max_tokens"]
         usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         choice = {"index": 0, "message": message, "finish_reason": "length" if cut else "stop"}
+        if self._likely and request.get("logprobs"):
+            tokens = [_likelihood(p, others) for p, others in self._likely(message.get("content") or "")]
+            choice["logprobs"] = {"content": tokens}
         return 200, {
             "id": "scripted",
             "object": "chat.completion",
@@ -75,6 +90,11 @@ class ChatServer:
             "choices": [choice],
             "usage": usage,
         }
+
+
+def _likelihood(log_prob: float, others: list[float]) -> dict[str, Any]:
+    listed = [{"token": "", "bytes": None, "logprob": other} for other in others]
+    return {"token": "", "bytes": None, "logprob": log_prob, "top_logprobs": listed}
 
 
 def _without_images(message: dict[str, Any]) -> dict[str, Any]:

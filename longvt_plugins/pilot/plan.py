@@ -1,0 +1,146 @@
+"""A recipe and a checkpoint as an ``Evaluation`` and its questions: what a step of the run would roll out.
+
+Rows, prompts and their shrinking are ``LongVTDataset``'s own; sampling, template, tool, limits, profile and reward are
+the recipe's. ``n`` questions share a row: a group.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from longvt_plugins.datasets.rl_options import read_options
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.evaluation.evaluate import SERVED, Evaluation
+from longvt_plugins.evaluation.options import EvaluationOptions, read_file
+from longvt_plugins.evaluation.questions import Question
+from longvt_plugins.launch.compose import compose_leniently, compose_recipe
+from longvt_plugins.loops.options import LoopOptions
+from longvt_plugins.tokens.media import media_of
+from longvt_plugins.tokens.profiles import check_stamp, profile_named
+
+REWARD = "pkg://longvt_plugins.reward"
+LISTED = 20
+"""Likeliest tokens asked for beside each sampled one; vLLM's limit."""
+
+
+@dataclass(frozen=True)
+class Rollout(Question):
+    """One trajectory to be: a question with the prompt that the run would have."""
+
+    prompt: tuple[Mapping[str, Any], ...] = ()
+
+    def messages(self, profile, overview) -> list[dict[str, Any]]:
+        return [dict(message) for message in self.prompt]
+
+
+def read_recipe(name: str, checkpoint: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The recipe that starts from ``checkpoint``.
+
+    Raises:
+        ConfigError: it does not compose, an override is refused, or its reward is not this package's.
+    """
+    overrides = [*overrides, f"actor_rollout_ref.model.path={checkpoint}"]
+    recipe, refused = compose_leniently(name, overrides, compose_recipe("ppo_trainer"))
+    if refused:
+        raise ConfigError(refused[0].what, refused[0].why, refused[0].remedy)
+    path = recipe.reward.custom_reward_function.path
+    if path != REWARD:
+        raise ConfigError(
+            f"reward.custom_reward_function.path={path}", "is not what pilot can score", f"Set it to {REWARD}."
+        )
+    profile = profile_named((recipe.data.get("longvt") or {}).get("profile"))
+    if os.path.isdir(checkpoint):
+        check_stamp(checkpoint, profile.name)
+    return recipe
+
+
+def evaluation_of(recipe: DictConfig, url: str, model: str, template: str = SERVED, api_key: str = "none"):
+    """How the recipe's rollouts are asked of a server.
+
+    Args:
+        model: name under which it serves the checkpoint.
+        template: hash of the chat template that it was started with.
+
+    Raises:
+        ConfigError, ProfileError: the recipe cannot be rolled out over a server.
+    """
+    rollout, data = recipe.actor_rollout_ref.rollout, recipe.data
+    tool = crop_tool(rollout.multi_turn.tool_config_path)
+    limits = LoopOptions.of(rollout, data.max_response_length)
+    chosen, sampling = read_options(data)
+    kwargs = _plain(data.get("apply_chat_template_kwargs")) or {}
+    # verl samples so; a server would take what is missing from the checkpoint's generation_config.json.
+    extra = {"top_k": rollout.top_k, "repetition_penalty": 1.0} | ({"chat_template_kwargs": kwargs} if kwargs else {})
+    options = EvaluationOptions(
+        profile=chosen.get("profile"),
+        overview=sampling,
+        loop=asdict(limits.limits) | {"answer_tokens": limits.answer_tokens},
+        response_length=data.max_response_length,
+        max_images=rollout.get("limit_images"),
+        opening="<think>" if kwargs.get("think") else "",
+        sampling={
+            "temperature": rollout.temperature,
+            "top_p": rollout.top_p,
+            "logprobs": True,
+            "top_logprobs": LISTED,
+            "extra_body": extra,
+        },
+        reward=_plain(recipe.reward.custom_reward_function.get("reward_kwargs")) or {},
+    )
+    mode = "crops" if tool else "no-tool"
+    return Evaluation(url, model, options, tool or read_file(None)[1], mode, template, api_key)
+
+
+def rollouts_of(recipe: DictConfig, checkpoint: str, rows: int, n: int) -> tuple[list[Rollout], int]:
+    """``n`` rollouts of each of ``rows`` training rows, chosen by ``data.seed``, and how many rows were left out
+    because they show pictures, which do not travel to a server.
+
+    Raises:
+        DataError: rows that the run would refuse, too.
+    """
+    from transformers import AutoProcessor
+
+    from longvt_plugins.datasets import LongVTDataset
+
+    processor = AutoProcessor.from_pretrained(checkpoint)
+    if recipe.actor_rollout_ref.model.custom_chat_template:
+        processor.chat_template = recipe.actor_rollout_ref.model.custom_chat_template
+    files = recipe.data.train_files
+    dataset = LongVTDataset(
+        files if isinstance(files, str) else list(files), processor.tokenizer, recipe.data, processor, max_samples=rows
+    )
+    rollouts: list[Rollout] = []
+    asked = 0
+    for item in range(len(dataset)):
+        sample, row = dataset[item], dict(dataset.dataframe[item])
+        if row["images"]:
+            continue
+        asked += 1
+        videos = sample["tools_kwargs"].get("crop_video", {}).get("create_kwargs", {}).get("videos", ())
+        row["shown"] = [[len(ref.times_s), *ref.size] for ref in media_of(sample["raw_prompt"])]
+        prompt = tuple(sample["raw_prompt"])
+        rollouts += [Rollout(f"{row['longvt_row']}.{k}", row, tuple(videos), prompt) for k in range(n)]
+    return rollouts, len(dataset) - asked
+
+
+def crop_tool(path: str | None) -> dict[str, Any] | None:
+    """The entry of ``crop_video`` in a verl tool configuration; ``None``: no tool.
+
+    Raises:
+        ConfigError: another tool, which only verl can run.
+    """
+    tools = yaml.safe_load(Path(path).read_text())["tools"] if path else []
+    if any(not tool["class_name"].endswith(".CropVideoTool") for tool in tools) or len(tools) > 1:
+        raise ConfigError(str(path), "holds another tool than crop_video", "Pilot knows crop_video alone.")
+    return tools[0] if tools else None
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
