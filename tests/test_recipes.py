@@ -12,8 +12,13 @@ from longvt_plugins.testing.recipe import compose_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RL = sorted(path.stem for path in (RECIPES / "rl").glob("*.yaml"))
+SEVEN_B = [name for name in RL if name.endswith(("_rl", "_rl_multinode"))]
 ABLATIONS = sorted(path.stem for path in (RECIPES / "rl" / "ablation").glob("*.yaml"))
+WHOLE = sorted(path for stage in ("sft", "rl", "judge") for path in (RECIPES / stage).glob("*.yaml"))
+GROUPS = sorted(path for group in ("ablation", "inference") for path in (RECIPES / "rl" / group).glob("*.yaml"))
 HEADER = ("What", "Data", "Hardware", "Run", "Override", "Expect", "Healthy", "Limits")
+GROUP_HEADER = ("What", "Base", "Run", "Override", "Expect", "Healthy")
+OBJECTIVE = ("clip_ratio", "clip_ratio_low", "clip_ratio_high", "loss_agg_mode", "kl_loss_coef", "kl_loss_type")
 
 
 @functools.cache
@@ -34,7 +39,7 @@ def test_it_composes_and_has_no_mistyped_key(name, platform, monkeypatch):
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-@pytest.mark.parametrize("name", [name for name in RL if name != "longvt_demo"])
+@pytest.mark.parametrize("name", SEVEN_B)
 def test_an_ablation_has_its_own_name_and_folder(name, ablation):
     base, variant = composed(name), composed(name, f"+ablation={ablation}")
     assert additions(variant, composed("ppo_trainer")) == set()
@@ -54,10 +59,26 @@ def test_ablations_change_what_they_name():
     assert field("no_grounding", f"{kwargs}.grounding") == 0
     assert field("recall", f"{kwargs}.measure") == "recall"
     assert field("dr_grpo", "algorithm.norm_adv_by_std_in_grpo") is False
-    assert field("dapo", "algorithm.filter_groups.metric") == "acc"
-    assert field("dapo", "actor_rollout_ref.actor.clip_ratio_high") == 0.28
+    assert (field("dapo", f"{kwargs}.grounding"), field("dapo", f"{kwargs}.format")) == (0, 0)
     assert field("rl_only", "actor_rollout_ref.model.path") == "Qwen/Qwen2.5-VL-7B-Instruct"
     assert field("no_tool", "actor_rollout_ref.rollout.multi_turn.tool_config_path") is None
+
+
+def test_the_default_is_grpo_with_clip_higher_and_groups_that_differ_in_the_answer():
+    recipe = composed("longvt_7b_rl")
+    actor, groups = recipe.actor_rollout_ref.actor, recipe.algorithm.filter_groups
+    assert (recipe.algorithm.adv_estimator, actor.use_kl_loss, recipe.algorithm.use_kl_in_reward) == (
+        "grpo",
+        False,
+        False,
+    )
+    assert (actor.clip_ratio_low, actor.clip_ratio_high, groups.enable, groups.metric) == (0.2, 0.28, True, "acc")
+
+
+def test_parity_undoes_what_the_default_adds_to_verls_objective():
+    stock, parity = composed("ppo_trainer"), composed("longvt_7b_rl", "+ablation=parity")
+    for key in ("algorithm.filter_groups", *(f"actor_rollout_ref.actor.{name}" for name in OBJECTIVE)):
+        assert OmegaConf.select(parity, key) == OmegaConf.select(stock, key), key
 
 
 def test_7b_rl_has_the_published_settings():
@@ -72,11 +93,38 @@ def test_7b_rl_has_the_published_settings():
     assert (recipe.trainer.total_epochs, recipe.trainer.save_freq, recipe.trainer.test_freq) == (5, 10, 5)
 
 
-@pytest.mark.parametrize("name", RL)
-def test_headers_have_one_shape(name):
-    lines = (RECIPES / "rl" / f"{name}.yaml").read_text().splitlines()
-    labels = [line.split()[1] for line in lines if line.startswith("# ") and line[2].isupper() and len(line) > 11]
-    assert [label for label in labels if label in HEADER] == list(HEADER)
+def header_of(path: Path) -> dict[str, str]:
+    """Text of each label in the comment on top of a recipe."""
+    found, label = {}, ""
+    for line in path.read_text().splitlines():
+        if not line.startswith("# ") or line.startswith("# @package"):
+            if found:
+                break
+            continue
+        if line[2].isupper() and line[2:11].strip().isalpha():
+            label = line[2:11].strip()
+        found[label] = f"{found.get(label, '')} {line[11:].strip()}".strip()
+    return found
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
+def test_headers_have_one_shape(path):
+    header = header_of(path)
+    assert [label for label in header if label in HEADER] == list(HEADER)
+    assert path.stem in header["Run"], "the exact command names the recipe"
+    assert all(header[label] for label in HEADER)
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=lambda path: path.stem)
+def test_headers_of_what_is_put_on_a_recipe_have_one_shape(path):
+    header = header_of(path)
+    assert [label for label in header if label in GROUP_HEADER] == list(GROUP_HEADER)
+    assert header["Run"].endswith(f"+{path.parent.name}={path.stem}") and f"={path.stem} " in header["Override"]
+
+
+def test_recipes_are_yaml_alone():
+    folders = [RECIPES / stage for stage in ("sft", "rl", "judge")]
+    assert not [p for folder in folders for p in folder.rglob("*") if p.is_file() and p.suffix != ".yaml"]
 
 
 def test_a_mistyped_key_would_be_found():

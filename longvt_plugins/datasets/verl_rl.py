@@ -57,8 +57,11 @@ class LongVTDataset(RLHFDataset):
         self._shrunk: dict[int, SamplingPolicy] = {}
         self.dataframe = RowFiles(self.data_files, read_row)
         self._names_agents = self.dataframe.has_values("agent_name")
-        if 0 < self.max_samples < len(self.dataframe):
+        # Rows in the files, and those of them that are looked at.
+        self.rows = len(self.dataframe)
+        if 0 < self.max_samples < self.rows:
             self.dataframe = self.dataframe.select(self._some())
+        self.counted = len(self.dataframe)
         self.dataframe = self.maybe_filter_out_long_prompts(self.dataframe)
 
     def _suited(self, policy: SamplingPolicy) -> SamplingPolicy:
@@ -88,6 +91,16 @@ class LongVTDataset(RLHFDataset):
                 f"fit into data.max_prompt_length={self.max_prompt_length}"
             )
         return dataframe.select(kept) if overlong else dataframe
+
+    @property
+    def shrunk(self) -> int:
+        """Prompts that show less than the overview, to fit."""
+        return len(self._shrunk)
+
+    def prompt_tokens(self, item: int) -> int:
+        """Of a row's prompt, as the loop will build it."""
+        row = self.dataframe[item]
+        return self._tokens(row, self._shrunk.get(row["longvt_row"], self.overview))
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         videos = [local_path(url, self.video_root) for url in self.dataframe[item].get(self.video_key) or ()]
@@ -164,6 +177,7 @@ class LongVTDataset(RLHFDataset):
 
     def _tokens(self, row: dict, policy: SamplingPolicy) -> int:
         """Tokens of the prompt as the loop will build it, counted without decoding."""
+        shrunk = self._shrunk.get(row["longvt_row"])
         self._shrunk[row["longvt_row"]] = policy
         try:
             messages = self._build_messages(
@@ -171,6 +185,8 @@ class LongVTDataset(RLHFDataset):
             )
         finally:
             del self._shrunk[row["longvt_row"]]
+            if shrunk is not None:
+                self._shrunk[row["longvt_row"]] = shrunk
         selected = row["extra_info"].get("tool_selection")
         tools = [t for t in self.tool_schemas or () if selected is None or t["function"]["name"] in selected]
         renderer, tokenizer = self.processor or self.tokenizer, getattr(self.processor, "tokenizer", self.tokenizer)

@@ -31,13 +31,19 @@ from longvt_plugins.types import RewardRecord
 from .finding import Finding
 
 TRAINER_MODES = ("sync", "colocate_async", "separate_async", "longvt_sync")
+ENGINES = ("vllm", "sglang")
 AGENT_LOOPS = ("single_turn_agent", "tool_agent", "longvt_agent")
 GROUP_ESTIMATORS = ("grpo", "gdpo", "grpo_passk", "rloo", "opo", "reinforce_plus_plus_baseline")
 
 
+def unresolved_values(recipe: DictConfig) -> list[Finding]:
+    """Values that cannot be computed, one for each cause."""
+    return list({finding.why: finding for finding in _unresolved(recipe, "")}.values())
+
+
 def unresolved(recipe: DictConfig) -> list[Finding]:
-    """Values that cannot be computed, one for each cause, and ``rollout.name``, which verl demands."""
-    found = list({finding.why: finding for finding in _unresolved(recipe, "")}.values())
+    """``unresolved_values``, and ``rollout.name``, which verl demands."""
+    found = unresolved_values(recipe)
     if OmegaConf.is_missing(recipe.actor_rollout_ref.rollout, "name"):
         key = "actor_rollout_ref.rollout.name"
         found.append(Finding("missing-value", key, "verl has no default engine", "Set it to vllm."))
@@ -66,13 +72,13 @@ def data_files(recipe: DictConfig) -> Iterator[Finding]:
         files = recipe.data[key]
         for path in files if isinstance(files, ListConfig) else [files]:
             if not Path(str(path)).expanduser().is_file():
-                yield _missing(f"data.{key}={path}", "the dataset")
+                yield missing_file(f"data.{key}={path}", "the dataset")
     model = recipe.actor_rollout_ref.model.path
-    if _is_local(model) and not Path(model).expanduser().joinpath("config.json").is_file():
-        yield _missing(f"actor_rollout_ref.model.path={model}", "a checkpoint with its config.json")
+    if is_local(model) and not Path(model).expanduser().joinpath("config.json").is_file():
+        yield missing_file(f"actor_rollout_ref.model.path={model}", "a checkpoint with its config.json")
     root = (recipe.data.get("longvt") or {}).get("video_root")
     if root and not Path(root).expanduser().is_dir():
-        yield _missing(f"data.longvt.video_root={root}", "the folder of the media")
+        yield missing_file(f"data.longvt.video_root={root}", "the folder of the media")
 
 
 def code_files(recipe: DictConfig) -> Iterator[Finding]:
@@ -87,7 +93,7 @@ def code_files(recipe: DictConfig) -> Iterator[Finding]:
     }
     for key, path in paths.items():
         if path and not (_module_exists(path[6:]) if path.startswith("pkg://") else Path(path).is_file()):
-            yield _missing(f"{key}={path}", "what the run imports or reads at its start")
+            yield missing_file(f"{key}={path}", "what the run imports or reads at its start")
 
 
 def batch(recipe: DictConfig) -> Iterator[Finding]:
@@ -126,6 +132,13 @@ def batch(recipe: DictConfig) -> Iterator[Finding]:
 def _micro_batches(recipe: DictConfig) -> Iterator[Finding]:
     parts = recipe.actor_rollout_ref
     if parts.actor.use_dynamic_bsz:
+        whole = recipe.data.max_prompt_length + recipe.data.max_response_length
+        ulysses = parts.actor.get("ulysses_sequence_parallel_size") or 1
+        shared = parts.actor.ppo_max_token_len_per_gpu * ulysses
+        if shared < whole:
+            what = f"actor.ppo_max_token_len_per_gpu={parts.actor.ppo_max_token_len_per_gpu}"
+            why = f"one sequence may take {whole} tokens, and {ulysses} GPUs share {shared}"
+            yield Finding("micro-batch", what, why, f"Set it to {-(-whole // ulysses)} or more.")
         return
     sizes = {"actor.ppo_micro_batch_size": parts.actor, "rollout.log_prob_micro_batch_size": parts.rollout}
     if parts.actor.use_kl_loss or recipe.algorithm.use_kl_in_reward:
@@ -177,6 +190,15 @@ def budget(recipe: DictConfig) -> Iterator[Finding]:
 
 def _frame(pixels: int, patch: int) -> int:
     return pixels // patch**2 + MARKS
+
+
+def engine(recipe: DictConfig) -> Iterator[Finding]:
+    name, profile = recipe.actor_rollout_ref.rollout.name, (recipe.data.get("longvt") or {}).get("profile")
+    if name not in ENGINES:
+        yield _not_one_of("engine", "actor_rollout_ref.rollout.name", name, ENGINES)
+    elif name != "vllm" and profile == "native":
+        what = f"data.longvt.profile=native with rollout.name={name}"
+        yield Finding("engine", what, "positions of videos are proven for vLLM alone", "Use frames-time, or vllm.")
 
 
 def trainer(recipe: DictConfig) -> Iterator[Finding]:
@@ -263,11 +285,11 @@ def _not_one_of(name: str, key: str, value: str, known: Any) -> Finding:
     return Finding(name, f"{key}={value}", f"known are {', '.join(known)}", remedy)
 
 
-def _missing(what: str, purpose: str) -> Finding:
+def missing_file(what: str, purpose: str) -> Finding:
     return Finding("missing-file", what, f"does not exist here, and is {purpose}", "Correct the path, or make it.")
 
 
-def _is_local(model: str) -> bool:
+def is_local(model: str) -> bool:
     """Whether a model is a folder and not a name of the hub (``owner/name``)."""
     return model.startswith((".", "/", "~")) or model.count("/") != 1 or Path(model.partition("/")[0]).is_dir()
 

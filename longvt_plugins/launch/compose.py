@@ -1,10 +1,10 @@
-"""Compose a recipe as ``main_ppo`` would, without importing verl."""
+"""Compose a recipe as ``main_ppo`` or lmms-engine's launcher would, without importing either."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -14,6 +14,8 @@ from longvt_plugins.errors import ConfigError
 from .finding import Finding
 from .keys import refused_override
 
+RECIPES = Path(__file__).parents[1] / "recipes"
+
 
 def compose_recipe(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """The config that ``python -m verl.trainer.main_ppo --config-name NAME OVERRIDES`` runs with.
@@ -21,21 +23,41 @@ def compose_recipe(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     Args:
         name: of a recipe, or the path of one (``.yaml``), as with ``--config-dir`` beside ``--config-name``.
     """
-    from hydra import compose, initialize_config_dir
-
     import longvt_plugins.registry  # noqa: F401  (the resolvers that recipes use)
 
-    verl = Path(importlib.util.find_spec("verl").submodule_search_locations[0], "trainer", "config")
-    folder, overrides = verl, list(overrides)
+    return _compose(name, overrides, "verl", "trainer", "config")
+
+
+def compose_sft(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config that ``torchrun -m lmms_engine.launch.cli --config-name NAME OVERRIDES`` runs with."""
+    return _compose(name, overrides, "lmms_engine", "launch", "config")
+
+
+def _compose(name: str, overrides: Sequence[str], package: str, *below: str) -> DictConfig:
+    from hydra import compose, initialize_config_dir
+
+    upstream = Path(importlib.util.find_spec(package).submodule_search_locations[0], *below)
+    folder, overrides = upstream, list(overrides)
     if name.endswith(".yaml"):
         folder, name = Path(name).resolve().parent, Path(name).stem
-        overrides.append(f"hydra.searchpath=['file://{verl}']")
+        overrides.append(f"hydra.searchpath=['file://{upstream}']")
     with initialize_config_dir(str(folder), version_base=None):
         return compose(name, overrides=overrides)
 
 
-def compose_leniently(name: str, overrides: Sequence[str], base: DictConfig) -> tuple[DictConfig, list[Finding]]:
+def compose_leniently(
+    name: str,
+    overrides: Sequence[str],
+    base: DictConfig,
+    compose: Callable[..., DictConfig] = compose_recipe,
+    refused: Callable[[str, str, DictConfig], Finding] = refused_override,
+) -> tuple[DictConfig, list[Finding]]:
     """The recipe with the overrides that Hydra accepts, and what is wrong with the others.
+
+    Args:
+        base: what upstream composes without a recipe.
+        compose: ``(name, overrides) -> recipe``.
+        refused: ``(override, key, base)``: what is wrong with an override of a key that the recipe lacks.
 
     Raises:
         ConfigError: there is no such recipe, or it does not compose even without overrides.
@@ -44,30 +66,30 @@ def compose_leniently(name: str, overrides: Sequence[str], base: DictConfig) -> 
     from hydra.errors import HydraException, OverrideParseException
 
     try:
-        return compose_recipe(name, overrides), []
+        return compose(name, overrides), []
     except Exception as error:
         # Raised once more below, where it is known whose fault it is.
         if not overrides:
             raise _does_not_compose(name, error) from error
     try:
-        compose_recipe(name)
+        compose(name)
     except Exception as error:
         raise _does_not_compose(name, error) from error
     accepted: list[str] = []
     findings = []
     for override in overrides:
         try:
-            compose_recipe(name, [*accepted, override])
+            compose(name, [*accepted, override])
             accepted.append(override)
         except OverrideParseException as error:
             findings.append(_refused(override, str(error).splitlines()[0]))
         except HydraException as error:
             parsed = OverridesParser.create().parse_override(override)
             if str(error).startswith("Could not override"):
-                findings.append(refused_override(override, parsed.key_or_group, base))
+                findings.append(refused(override, parsed.key_or_group, base))
             else:
                 findings.append(_refused(override, " ".join(str(error).split())))
-    return compose_recipe(name, accepted), findings
+    return compose(name, accepted), findings
 
 
 def _refused(override: str, why: str) -> Finding:
@@ -75,8 +97,7 @@ def _refused(override: str, why: str) -> Finding:
 
 
 def _does_not_compose(name: str, error: Exception) -> ConfigError:
-    recipes = Path(__file__).parents[1] / "recipes" / "rl"
-    names = sorted(path.stem for path in recipes.glob("*.yaml"))
+    names = sorted(path.stem for stage in ("rl", "sft") for path in (RECIPES / stage).glob("*.yaml"))
     nearest = difflib.get_close_matches(name, names, 1)
     remedy = f"Did you mean {nearest[0]}?" if nearest else f"Shipped are {', '.join(names)}."
     return ConfigError(f"recipe {name}", f"does not compose ({str(error).splitlines()[0]})", remedy)

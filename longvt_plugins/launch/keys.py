@@ -96,19 +96,21 @@ def refused_override(override: str, key: str, base: DictConfig) -> Finding:
     return _unknown(key, base)
 
 
-def added_keys(recipe: DictConfig, base: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys of ``recipe`` that ``base`` lacks, outermost first, without those of ``ADDITIONS``."""
+def added_keys(
+    recipe: DictConfig, base: DictConfig, prefix: str = "", additions: frozenset[str] = ADDITIONS
+) -> Iterator[str]:
+    """Keys of ``recipe`` that ``base`` lacks, outermost first, without those of ``additions``."""
     known = set(base.keys())  # "key in base" is False where the value is "???"
     for key in recipe:
         name = f"{prefix}{key}"
-        if name in ADDITIONS:
+        if name in additions:
             continue
         if key not in known:
             yield from _outermost_known(recipe, key, name)
             continue
         no_value = OmegaConf.is_missing(recipe, key) or OmegaConf.is_interpolation(recipe, key)
         if not no_value and isinstance(recipe[key], DictConfig) and isinstance(base[key], DictConfig):
-            yield from added_keys(recipe[key], base[key], f"{name}.")
+            yield from added_keys(recipe[key], base[key], f"{name}.", additions)
 
 
 def _outermost_known(recipe: DictConfig, key: str, name: str) -> Iterator[str]:
@@ -141,9 +143,11 @@ def _unknown(key: str, base: DictConfig) -> Finding:
 def suggestion(key: str, base: DictConfig) -> str:
     """The known key that ``key`` looks like: near it, or of the same name elsewhere."""
     known = [*dict(leaves(base)), *ADDITIONS]
-    nearest = difflib.get_close_matches(key, known, 1, 0.8)
+    last = key.rpartition(".")[2]
+    near = difflib.get_close_matches(key, known, 5, 0.8)
+    # A long common prefix makes any two keys similar.
+    nearest = [other for other in near if difflib.get_close_matches(last, [other.rpartition(".")[2]])]
     if not nearest:
-        last = key.rpartition(".")[2]
         nearest = [other for other in known if other.rpartition(".")[2] == last][:1]
     return f"Did you mean {nearest[0]}?" if nearest else "Remove it, or add it with + if your own code reads it."
 

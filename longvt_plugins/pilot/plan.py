@@ -21,6 +21,7 @@ from longvt_plugins.evaluation.evaluate import SERVED, Evaluation
 from longvt_plugins.evaluation.options import EvaluationOptions, read_file
 from longvt_plugins.evaluation.questions import Question
 from longvt_plugins.launch.compose import compose_leniently, compose_recipe
+from longvt_plugins.launch.rows import open_rows
 from longvt_plugins.loops.options import LoopOptions
 from longvt_plugins.tokens.media import media_of
 from longvt_plugins.tokens.profiles import check_stamp, profile_named
@@ -105,17 +106,7 @@ def rollouts_of(recipe: DictConfig, checkpoint: str, rows: int, n: int) -> tuple
     Raises:
         DataError: rows that the run would refuse, too.
     """
-    from transformers import AutoProcessor
-
-    from longvt_plugins.datasets import LongVTDataset
-
-    processor = AutoProcessor.from_pretrained(checkpoint)
-    if recipe.actor_rollout_ref.model.custom_chat_template:
-        processor.chat_template = recipe.actor_rollout_ref.model.custom_chat_template
-    files = recipe.data.train_files
-    dataset = LongVTDataset(
-        files if isinstance(files, str) else list(files), processor.tokenizer, recipe.data, processor, max_samples=rows
-    )
+    dataset = open_rows(recipe, "train", checkpoint, rows)
     rollouts: list[Rollout] = []
     asked = 0
     for item in range(len(dataset)):

@@ -63,13 +63,6 @@ def test_a_mistyped_key_would_be_found():
     assert unknown(recipe, compose("default_config")) == {"trainer_args.lerning_rate"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_its_header_says_what_a_user_needs(name):
-    head = (ROOT / "recipes" / "sft" / f"{name}.yaml").read_text().split("defaults:")[0]
-    for label in ("What", "Data", "Hardware", "Run", "Override", "Expect", "Healthy", "Limits"):
-        assert f"# {label} " in head, label
-
-
 def test_other_hydra_programs_do_not_load_lmms_engine(tmp_path):
     program = tmp_path / "other.py"
     program.write_text(

@@ -12,10 +12,9 @@ QWEN_LIMIT = 32_768
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_recipe_says_what_it_needs_and_stays_within_the_model(path):
+def test_a_recipe_says_how_to_check_it_and_stays_within_the_model(path):
     text, options = path.read_text(), yaml.safe_load(path.read_text())
-    for heading in ("What ", "Hardware ", "Run ", "Check ", "Override ", "Healthy ", "Limits "):
-        assert f"# {heading}" in text
+    assert "# Check " in text
     assert f"--config recipes/judge/{path.name}" in text
     assert options.get("max-model-len", options.get("context-length")) <= QWEN_LIMIT
 
