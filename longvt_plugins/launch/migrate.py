@@ -27,7 +27,7 @@ NEW_VALUE = ("data.sglang_video", "completion_callback", "chat_scheduler")
 REPLACED = {
     "custom_reward_function.path": "compute_score of this package stands for LongVT's reward functions",
     "custom_reward_function.name": "compute_score of this package stands for LongVT's reward functions",
-    "actor_rollout_ref.rollout.name": "the engine whose tokens are tested against the trainer's is vLLM",
+    "actor_rollout_ref.rollout.name": "vLLM's tokens are tested against the trainer's; +inference=sglang has SGLang",
     "actor_rollout_ref.rollout.mode": "there is one mode, async",
     "actor_rollout_ref.rollout.multi_turn.tool_config_path": "crop_video is a native tool here, with its own YAML",
     "actor_rollout_ref.rollout.multi_turn.format": "the loop longvt_agent reads the calls itself",
@@ -36,6 +36,13 @@ REPLACED = {
     "data.custom_cls.name": "LongVTDataset reads LongVT's files unchanged",
 }
 """Keys that keep the value of the base recipe."""
+OBJECTIVE = (
+    "algorithm.filter_groups.enable",
+    "algorithm.filter_groups.metric",
+    "actor_rollout_ref.actor.clip_ratio_low",
+    "actor_rollout_ref.actor.clip_ratio_high",
+)
+"""Keys that keep verl's default where a script says nothing: the base optimizes something else."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,9 @@ def migrate(text: str, base: str = "longvt_7b_rl") -> Migration:
     if any(key.startswith("custom_reward_function.") for key in given):
         _reward(given, result, recipe)
     _lengths(result, recipe)
+    for key in OBJECTIVE:
+        if key not in given:
+            _set(key, OmegaConf.select(defaults, key), result, recipe)
     if "trainer.default_local_dir" not in given:
         # verl's own default, so that runs do not resume from those of the base.
         result.settings["longvt.run"] = "checkpoints/${trainer.project_name}/${trainer.experiment_name}"

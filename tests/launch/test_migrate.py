@@ -66,6 +66,15 @@ def test_only_differences_are_written():
     assert set(recipe["data"]) == {"train_files", "val_files"}
 
 
+def test_the_objective_stays_what_the_script_has():
+    """The base filters groups and clips higher; a script that says nothing of it does not."""
+    recipe = yaml.safe_load(migrate(PUBLISHED).recipe())
+    assert recipe["algorithm"] == {"filter_groups": {"enable": False, "metric": "reward"}}
+    assert recipe["actor_rollout_ref"]["actor"] == {"clip_ratio_high": 0.2, "use_kl_loss": True}
+    higher = migrate(PUBLISHED.replace("trainer.svae=1", "actor_rollout_ref.actor.clip_ratio_high=0.3")).settings
+    assert higher["actor_rollout_ref.actor.clip_ratio_high"] == 0.3
+
+
 def test_every_key_that_is_not_copied_is_listed_with_its_reason():
     notes = migrate(PUBLISHED).notes
     kinds = {
