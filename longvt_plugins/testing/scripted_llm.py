@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import torch
 from omegaconf import DictConfig
 from verl.protocol import DataProto
 from verl.workers.rollout.llm_server import LLMServerClient
 from verl.workers.rollout.replica import TokenOutput
+
+from longvt_plugins.verify.rollout import worker_outputs
 
 Script = Callable[[int, list[int]], str]
 """``(turn, prompt_ids) -> text`` of the policy's next turn, without the end token."""
@@ -42,17 +42,3 @@ class ScriptedClient(LLMServerClient):
 def roll_out(config: DictConfig, client: LLMServerClient, rows: Sequence[dict]) -> DataProto:
     """Run one trajectory per dataset row through a real ``AgentLoopWorker``."""
     return asyncio.run(worker_outputs(config, client, rows))
-
-
-async def worker_outputs(config: DictConfig, client: LLMServerClient, rows: Sequence[dict]) -> DataProto:
-    """``roll_out`` on the running loop, where an engine may live."""
-    from verl.experimental.agent_loop.agent_loop import AgentLoopWorker
-
-    columns = {}
-    for name in ("raw_prompt", "tools_kwargs", "extra_info", "reward_model", "data_source", "index"):
-        columns[name] = np.empty(len(rows), dtype=object)
-        columns[name][:] = [row[name] for row in rows]
-    batch = DataProto.from_dict(
-        tensors={"dummy": torch.zeros(len(rows), 1)}, non_tensors=columns, meta_info={"global_steps": 0}
-    )
-    return await AgentLoopWorker(config, client).generate_sequences(batch)

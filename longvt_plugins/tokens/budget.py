@@ -22,6 +22,11 @@ def visual_tokens(size: tuple[int, int], patch: int) -> int:
     return (size[0] // patch) * (size[1] // patch)
 
 
+def frame_tokens(size: tuple[int, int], patch: int) -> int:
+    """The same with its marks."""
+    return visual_tokens(size, patch) + MARKS
+
+
 def media_tokens(messages: Iterable[Mapping[str, Any]], patch: int) -> int:
     """What the frames in ``messages`` add to their text: exact for images, and for the videos of Qwen2.5-VL.
 

@@ -20,11 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from longvt_plugins.errors import LongVTError, NoRoomError, ToolCallError, VideoOpenError, VideoRangeError
+from longvt_plugins.tokens.budget import frame_tokens
 from longvt_plugins.types import CropOutcome, Fault, MediaRef
 from longvt_plugins.video import VideoInfo, clip_store, content_identity, plan_window, probe
 
 from .arguments import CropRequest, read_arguments
-from .options import CropOptions, fit_room, frame_tokens, window_policy
+from .options import CropOptions, fit_room, window_policy
 
 __all__ = ["CropOptions", "CropRequest", "crop_request", "crop_video", "fault_outcome"]
 

@@ -10,10 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from longvt_plugins.errors import ConfigError, NoRoomError
+from longvt_plugins.tokens.budget import MARKS, frame_tokens
 from longvt_plugins.video import SamplingPolicy, VideoInfo, plan_overview, plan_window
-
-IMAGE_MARKS = 2
-"""Tokens around each frame: vision start and end."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class CropOptions:
             raise ConfigError(f"beyond={self.beyond!r}", "must be 'clamp' or 'refuse'", "Change it.")
         if not (math.isfinite(self.deadline_s) and self.deadline_s > 0):
             raise ConfigError(f"deadline_s={self.deadline_s!r}", "must be a positive number of seconds", "Change it.")
-        least = IMAGE_MARKS + max(1, math.ceil(self.policy.min_pixels / self.policy.patch**2))
+        least = MARKS + max(1, math.ceil(self.policy.min_pixels / self.policy.patch**2))
         if self.max_tokens is not None and self.max_tokens < least * self.policy.min_frames:
             raise ConfigError(
                 f"max_tokens={self.max_tokens}",
@@ -98,11 +96,6 @@ def read_options(config: Mapping[str, Any]) -> CropOptions:
     return CropOptions(policy=SamplingPolicy(**{key: given[key] for key in sampling_keys & given.keys()}), **options)
 
 
-def frame_tokens(size: tuple[int, int], patch: int) -> int:
-    """Visual tokens of one frame of ``(height, width)``, marks included."""
-    return (size[0] // patch) * (size[1] // patch) + IMAGE_MARKS
-
-
 def window_policy(info: VideoInfo, start_s: float, end_s: float, options: CropOptions) -> SamplingPolicy:
     """``options.policy`` fitted to one window: finer than the overview and within the token budget."""
     policy, budget = options.policy, options.max_tokens
@@ -113,17 +106,17 @@ def window_policy(info: VideoInfo, start_s: float, end_s: float, options: CropOp
         fps = max(policy.fps, 2 * len(seen_s) / info.duration_s)
         policy = replace(policy, fps=fps, min_frames=min(policy.max_frames, max(policy.min_frames, seen + 1)))
         if budget is None:
-            budget = policy.max_frames * (policy.max_pixels // area + IMAGE_MARKS)
+            budget = policy.max_frames * (policy.max_pixels // area + MARKS)
         # Sized up by the budget below, and never past what the file holds.
         native = round(info.size[0] / policy.patch) * round(info.size[1] / policy.patch) * area
         policy = replace(policy, max_pixels=max(policy.max_pixels, native))
     if budget is None:
         return policy
-    least = max(1, math.ceil(policy.min_pixels / area)) + IMAGE_MARKS
+    least = max(1, math.ceil(policy.min_pixels / area)) + MARKS
     frames = min(policy.max_frames, max(1, budget // least))
     policy = replace(policy, max_frames=frames, min_frames=min(policy.min_frames, frames))
     frames = max(1, len(plan_window(info, start_s, end_s, policy).times_s))
-    largest = (budget // frames - IMAGE_MARKS) * area
+    largest = (budget // frames - MARKS) * area
     return replace(policy, max_pixels=max(policy.min_pixels, area, min(policy.max_pixels, largest)))
 
 
@@ -137,7 +130,7 @@ def fit_room(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPoli
     count, step = len(plan.times_s), 2 if policy.rule == "index" else 1
     each = frame_tokens(plan.size, policy.patch) + room.label_tokens
     area = policy.patch**2
-    least_each = min(each, max(1, math.ceil(policy.min_pixels / area)) + IMAGE_MARKS + room.label_tokens)
+    least_each = min(each, max(1, math.ceil(policy.min_pixels / area)) + MARKS + room.label_tokens)
     wanted = max(min(policy.min_frames, count), room.tokens // each)
     frames = min(count, wanted, room.frames, room.tokens // least_each) // step * step
     if frames < step:
@@ -148,7 +141,7 @@ def fit_room(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPoli
         )
     pixels = policy.max_pixels
     if frames * each > room.tokens:
-        pixels = min(pixels, (room.tokens // frames - IMAGE_MARKS - room.label_tokens) * area)
+        pixels = min(pixels, (room.tokens // frames - MARKS - room.label_tokens) * area)
     return replace(
         policy,
         max_frames=frames,

@@ -22,7 +22,6 @@ from omegaconf import DictConfig
 from longvt_plugins.datasets.schema import Message, RLRow, write_rl_rows
 from longvt_plugins.launch.compose import compose_recipe
 from longvt_plugins.registry import packaged_path
-from longvt_plugins.testing.scripted_llm import worker_outputs
 from longvt_plugins.testing.videos import write_video
 from longvt_plugins.tokens.conversation import messages_of
 from longvt_plugins.tokens.positions import PositionSpec, seconds_per_grid
@@ -31,6 +30,7 @@ from longvt_plugins.tokens.render import render
 from longvt_plugins.types import Transcript, Turn
 
 from .engine import RecordingClient, open_vllm
+from .rollout import worker_outputs
 from .sample import Generation, Sample
 
 SECONDS, RATE = 24, 8

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.testing.videos import read_numbers, write_video
+from longvt_plugins.tokens.budget import frame_tokens
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
-from longvt_plugins.tools.options import Room, frame_tokens
+from longvt_plugins.tools.options import Room
 from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
 
 SMALL = SamplingPolicy(fps=2, max_frames=16, max_pixels=56 * 84, patch=28)
