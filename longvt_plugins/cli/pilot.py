@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="Hydra overrides, as for main_ppo")
     parser.add_argument("--rows", type=int, default=32, help="training rows, each a group (default 32)")
     parser.add_argument("--n", type=int, help="trajectories of a group (default: the recipe's rollout.n)")
-    parser.add_argument("--url", help="vLLM or SGLang server of the checkpoint, with /v1 (default: starts vllm serve)")
+    parser.add_argument(
+        "--url",
+        help="vLLM or SGLang server of the checkpoint, with /v1 and the recipe's chat template; vLLM with "
+        "--logprobs-mode processed_logprobs, for an entropy at the recipe's temperature (default: starts vllm serve)",
+    )
     parser.add_argument("--api-key-env", metavar="NAME", help="environment variable with that server's key")
     parser.add_argument("--start-s", type=float, default=900.0, help="seconds that vllm serve may take (default 900)")
     parser.add_argument("--concurrency", type=int, default=16, help="conversations at once (default 16)")

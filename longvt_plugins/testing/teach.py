@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from longvt_plugins.episode import Episode, Limits, write_call
+from longvt_plugins.tokens.labels import IGNORE, split_turns
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named, stamp
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.types import MediaRef
@@ -111,17 +113,13 @@ def _call(start_s: float, end_s: float) -> str:
     return write_call("crop_video", f'{{"start_time": {start_s:.0f}, "end_time": {end_s:.0f}}}')
 
 
-def assistant_labels(ids: torch.Tensor, tokenizer) -> torch.Tensor:
-    """``ids`` ``[batch, length]`` with everything but the assistant's turns (and their end token) at -100."""
-    header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
-    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    labels = torch.full_like(ids, -100)
-    for row, kept in zip(ids.tolist(), labels, strict=True):
-        for begin in range(len(row) - len(header)):
-            if row[begin : begin + len(header)] == header:
-                first = begin + len(header)
-                last = row.index(end, first)
-                kept[first : last + 1] = torch.tensor(row[first : last + 1])
+def supervised(ids: Sequence[int], own: Sequence[Sequence[int]]) -> list[int]:
+    """Labels of a conversation's ``ids``: ``IGNORE`` but for the policy's own pieces, which stand there in order."""
+    labels, begin = [IGNORE] * len(ids), 0
+    for piece in own:
+        begin = next(at for at in range(begin, len(ids)) if ids[at : at + len(piece)] == piece)
+        labels[begin : begin + len(piece)] = piece
+        begin += len(piece)
     return labels
 
 
@@ -173,7 +171,20 @@ def _batch(processor, setting: Setting, demonstrations: list[Demonstration]):
     ]
     images = [image for demonstration in demonstrations for image in demonstration.images]
     batch = processor(text=texts, images=images, padding=True, return_tensors="pt")
-    batch["labels"] = assistant_labels(batch["input_ids"], processor.tokenizer)
+
+    def render(messages, add_generation_prompt: bool) -> str:
+        return processor.apply_chat_template(
+            messages, tools=[setting.tool_schema], add_generation_prompt=add_generation_prompt, tokenize=False
+        )
+
+    def encode(text: str) -> list[int]:
+        return processor.tokenizer.encode(text, add_special_tokens=False)
+
+    labels = [
+        supervised(ids, [encode(segment.text) for segment in split_turns(shown.messages, render) if segment.own])
+        for ids, shown in zip(batch["input_ids"].tolist(), demonstrations, strict=True)
+    ]
+    batch["labels"] = torch.tensor(labels)
     return batch
 
 

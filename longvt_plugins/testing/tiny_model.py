@@ -117,12 +117,15 @@ def sharpen(model: torch.nn.Module, sharpness: float) -> None:
                 weight.mul_(sharpness**0.5)
 
 
-def _config(tokenizer, hidden: int, layers: int) -> Qwen2_5_VLConfig:
-    token = tokenizer.convert_tokens_to_ids
-    ends = dict(
-        bos_token_id=token("<|endoftext|>"), eos_token_id=token("<|im_end|>"), pad_token_id=token("<|endoftext|>")
-    )
-    text = dict(
+def ends(tokenizer) -> dict[str, int]:
+    """Ids with which both families begin, end and pad."""
+    end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    return dict(bos_token_id=pad, eos_token_id=end, pad_token_id=pad)
+
+
+def text_sizes(tokenizer, hidden: int, layers: int) -> dict[str, int]:
+    """Of a language model, for the ``text_config`` of both families."""
+    return dict(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=hidden,
         intermediate_size=2 * hidden,
@@ -130,10 +133,17 @@ def _config(tokenizer, hidden: int, layers: int) -> Qwen2_5_VLConfig:
         num_attention_heads=hidden // 32,
         num_key_value_heads=hidden // 64,
         max_position_embeddings=32_768,
+    )
+
+
+def _config(tokenizer, hidden: int, layers: int) -> Qwen2_5_VLConfig:
+    token = tokenizer.convert_tokens_to_ids
+    text = dict(
         rope_parameters={"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]},
         tie_word_embeddings=False,
         use_sliding_window=False,
-        **ends,
+        **text_sizes(tokenizer, hidden, layers),
+        **ends(tokenizer),
     )
     vision = dict(
         depth=2,
@@ -159,5 +169,5 @@ def _config(tokenizer, hidden: int, layers: int) -> Qwen2_5_VLConfig:
         vision_end_token_id=token("<|vision_end|>"),
         vision_token_id=token("<|vision_pad|>"),
         tie_word_embeddings=False,
-        **ends,
+        **ends(tokenizer),
     )

@@ -18,7 +18,7 @@ from transformers import (
 
 from longvt_plugins import tokens
 
-from .tiny_model import make_tokenizer, save
+from .tiny_model import ends, make_tokenizer, save, text_sizes
 
 TEMPLATE = Path(tokens.__path__[0], "templates", "qwen3_vl.jinja")
 
@@ -58,23 +58,15 @@ def _config(tokenizer, hidden: int, layers: int) -> Qwen3VLConfig:
     token = tokenizer.convert_tokens_to_ids
     return Qwen3VLConfig(
         text_config=dict(
-            vocab_size=-(-len(tokenizer) // 64) * 64,
-            hidden_size=hidden,
-            intermediate_size=2 * hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=hidden // 32,
-            num_key_value_heads=hidden // 64,
             head_dim=32,
-            max_position_embeddings=32_768,
             rope_parameters={
                 "rope_type": "default",
                 "rope_theta": 1e6,
                 "mrope_section": [6, 5, 5],
                 "mrope_interleaved": True,
             },
-            bos_token_id=token("<|endoftext|>"),
-            eos_token_id=token("<|im_end|>"),
-            pad_token_id=token("<|endoftext|>"),
+            **text_sizes(tokenizer, hidden, layers),
+            **ends(tokenizer),
         ),
         vision_config=dict(
             depth=2,
