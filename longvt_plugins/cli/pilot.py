@@ -6,10 +6,8 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
-from hashlib import blake2b
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict, replace
 
 from longvt_plugins.errors import ConfigError
 
@@ -41,12 +39,16 @@ def run(args: argparse.Namespace) -> Outcome:
     Raises:
         LongVTError: a recipe, rows or a server with which it cannot be done.
     """
+    from longvt_plugins.evaluation.evaluate import SERVED
+    from longvt_plugins.evaluation.results import open_result
     from longvt_plugins.pilot import plan
     from longvt_plugins.pilot.figures import Figures
     from longvt_plugins.pilot.report import report
+    from longvt_plugins.pilot.server import serve, served_model, template_hash
     from longvt_plugins.pilot.verdict import verdict
 
     recipe = plan.read_recipe(args.recipe, args.checkpoint, args.overrides)
+    how = plan.evaluation_of(recipe)
     n = recipe.actor_rollout_ref.rollout.n if args.n is None else args.n
     if n < 2 or args.rows < 1:
         raise ConfigError(f"--rows {args.rows} --n {n}", "a group has at least 2 trajectories", "Raise them.")
@@ -64,9 +66,16 @@ def run(args: argparse.Namespace) -> Outcome:
         if asked % 50 == 0:
             print(f"{asked} of {len(rollouts)} trajectories", file=sys.stderr, flush=True)
 
-    with _server(args, recipe, output) as (url, model, template, key):
-        evaluation = plan.evaluation_of(recipe, url, model, template, key)
-        records = asyncio.run(evaluation.run(rollouts, output, args.concurrency, told))
+    key = os.environ.get(args.api_key_env, "") if args.api_key_env else "none"
+    if not key:
+        raise ConfigError(args.api_key_env, "is not set", "Export it, or leave --api-key-env out.")
+    model = served_model(args.url, key) if args.url else args.checkpoint
+    evaluation = replace(how, model=model, api_key=key, template=SERVED if args.url else template_hash(recipe))
+    # A folder that holds something else is refused before a server costs minutes.
+    with open_result(output, evaluation.header(rollouts)):
+        pass
+    with nullcontext(args.url) if args.url else serve(recipe, args.checkpoint, output, args.start_s) as url:
+        records = asyncio.run(replace(evaluation, url=url).run(rollouts, output, args.concurrency, told))
     groups = recipe.algorithm.filter_groups
     metric = groups.metric if groups.enable else None
     found = Figures.of(records.values(), metric)
@@ -79,21 +88,3 @@ def run(args: argparse.Namespace) -> Outcome:
     data = {"n": n, "left_out": left_out, "output": output, "go": not reasons, "figures": found.as_dict()}
     data["reasons"] = [asdict(reason) for reason in reasons]
     return Outcome(not reasons, "\n".join(lines), data)
-
-
-@contextmanager
-def _server(args: argparse.Namespace, recipe, output: str) -> Iterator[tuple[str, str, str, str]]:
-    """URL, name of the model, hash of the chat template and key."""
-    from longvt_plugins.evaluation.evaluate import SERVED
-    from longvt_plugins.pilot.server import serve, served_model
-
-    if args.url:
-        key = os.environ.get(args.api_key_env, "") if args.api_key_env else "none"
-        if not key:
-            raise ConfigError(args.api_key_env, "is not set", "Export it, or leave --api-key-env out.")
-        yield args.url, served_model(args.url, key), SERVED, key
-        return
-    template = recipe.actor_rollout_ref.model.custom_chat_template
-    digest = blake2b(template.encode(), digest_size=16).hexdigest() if template else SERVED
-    with serve(recipe, args.checkpoint, output, args.start_s) as url:
-        yield url, args.checkpoint, digest, "none"

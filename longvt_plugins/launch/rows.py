@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, ListConfig
 
-from longvt_plugins.errors import LongVTError
+from longvt_plugins.errors import ConfigError, LongVTError
 
 from .finding import Finding
 
@@ -27,13 +27,17 @@ def open_rows(recipe: DictConfig, split: str, checkpoint: str, rows: int = -1) -
 
     Raises:
         DataError: rows that cannot be used, or do not fit.
-        OSError: ``checkpoint`` has no processor.
+        ConfigError: ``checkpoint`` has no processor.
     """
     from transformers import AutoProcessor
 
     from longvt_plugins.datasets import LongVTDataset
 
-    processor = AutoProcessor.from_pretrained(checkpoint)
+    try:
+        processor = AutoProcessor.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        why = f"has no processor that can be read ({str(error).splitlines()[0]})"
+        raise ConfigError(checkpoint, why, "Name a checkpoint with tokenizer and processor.") from error
     if recipe.actor_rollout_ref.model.custom_chat_template:
         processor.chat_template = recipe.actor_rollout_ref.model.custom_chat_template
     return LongVTDataset(_files(recipe, split), processor.tokenizer, recipe.data, processor, max_samples=rows)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from longvt_plugins.datasets.rl_options import read_options
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.evaluation.evaluate import SERVED, Evaluation
+from longvt_plugins.evaluation.evaluate import Evaluation
 from longvt_plugins.evaluation.options import EvaluationOptions, read_file
 from longvt_plugins.evaluation.questions import Question
 from longvt_plugins.launch.compose import compose_leniently, compose_recipe
@@ -27,6 +27,7 @@ from longvt_plugins.tokens.media import media_of
 from longvt_plugins.tokens.profiles import check_stamp, profile_named
 
 REWARD = "pkg://longvt_plugins.reward"
+NOWHERE = "http://127.0.0.1/v1"
 LISTED = 20
 """Likeliest tokens asked for beside each sampled one; vLLM's limit."""
 
@@ -62,12 +63,8 @@ def read_recipe(name: str, checkpoint: str, overrides: Sequence[str] = ()) -> Di
     return recipe
 
 
-def evaluation_of(recipe: DictConfig, url: str, model: str, template: str = SERVED, api_key: str = "none"):
-    """How the recipe's rollouts are asked of a server.
-
-    Args:
-        model: name under which it serves the checkpoint.
-        template: hash of the chat template that it was started with.
+def evaluation_of(recipe: DictConfig) -> Evaluation:
+    """How the recipe's rollouts are asked of a server, which is still to be named (``url``, ``model``).
 
     Raises:
         ConfigError, ProfileError: the recipe cannot be rolled out over a server.
@@ -96,7 +93,7 @@ def evaluation_of(recipe: DictConfig, url: str, model: str, template: str = SERV
         reward=_plain(recipe.reward.custom_reward_function.get("reward_kwargs")) or {},
     )
     mode = "crops" if tool else "no-tool"
-    return Evaluation(url, model, options, tool or read_file(None)[1], mode, template, api_key)
+    return Evaluation(NOWHERE, "", options, tool or read_file(None)[1], mode)
 
 
 def rollouts_of(recipe: DictConfig, checkpoint: str, rows: int, n: int) -> tuple[list[Rollout], int]:

@@ -17,11 +17,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.evaluation.evaluate import SERVED
 
 GPU_SHARE = 0.9
 """Of the GPU's memory: here the engine has it alone."""
@@ -78,6 +80,12 @@ def served_model(url: str, key: str) -> str:
     if len(models) != 1:
         raise ConfigError(url, f"serves {models}", "Serve the checkpoint alone.")
     return models[0]
+
+
+def template_hash(recipe: DictConfig) -> str:
+    """Of the chat template that ``serve`` starts with, as an evaluation's header has it."""
+    template = recipe.actor_rollout_ref.model.custom_chat_template
+    return blake2b(template.encode(), digest_size=16).hexdigest() if template else SERVED
 
 
 def arguments(recipe: DictConfig, folder: Path) -> list[str]:

@@ -204,6 +204,19 @@ def test_what_cannot_be_piloted_is_said(pilot, arguments, said):
     assert code == 2 and said in text
 
 
+def test_a_checkpoint_that_is_not_there_is_named(demo, capsys):
+    assert main(["pilot", "longvt_demo", "no/such/model", *demo.overrides]) == 2
+    assert "no/such/model: has no processor" in capsys.readouterr().err
+
+
+def test_another_recipe_is_refused_before_a_server_is_started(demo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(server, "serve", lambda *_: pytest.fail("a server costs minutes"))
+    (tmp_path / "records.jsonl").write_text("x\n")
+    arguments = [str(demo.folder / "model"), *demo.overrides, "--rows", "1", "-o", str(tmp_path)]
+    assert main(["pilot", "longvt_demo", *arguments]) == 2
+    assert "no header.json" in capsys.readouterr().err
+
+
 def test_a_group_of_one_is_refused(pilot):
     assert pilot(GROUPS, n=1)[0] == 2
 
