@@ -101,6 +101,9 @@ def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int) -> An
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     # Top-p and top-k, which FlashInfer would sample, are off: it need not be installed.
     os.environ["VLLM_USE_FLASHINFER_SAMPLER"] = "0"
+    if dtype == "float32":
+        # Triton's attention would multiply in TF32, with ten bits.
+        os.environ["TRITON_F32_DEFAULT"] = "ieee"
     hardware: dict[str, Any] = (
         {"enforce_eager": True}
         if cpu.chosen()
