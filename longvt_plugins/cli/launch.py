@@ -16,15 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rank", type=int, default=named("LONGVT_RANK", "0"), help="$LONGVT_RANK; 0 is the head")
     parser.add_argument("--head", default=named("LONGVT_HEAD", "127.0.0.1"), help="$LONGVT_HEAD: host of rank 0")
     parser.add_argument("--port", type=int, default=named("LONGVT_PORT", "6379"), help="$LONGVT_PORT: of the head")
-    parser.add_argument(
-        "--ip", default=named("LONGVT_IP"), help="$LONGVT_IP: of this node, if Ray takes another"
-    )
+    parser.add_argument("--ip", default=named("LONGVT_IP"), help="$LONGVT_IP: of this node, if Ray takes another")
     parser.add_argument("--joined", action="store_true", help="the cluster at --head is there already, and stays")
     parser.add_argument("--wait", type=float, default=600.0, metavar="S", help="seconds for all nodes to join")
     parser.add_argument("--idle", type=float, default=3600.0, metavar="S", help="as for longvt watch")
-    parser.add_argument(
-        "--path", action="append", default=[], help="must exist on every node, like the recipe's data"
-    )
+    parser.add_argument("--path", action="append", default=[], help="must exist on every node, like the recipe's data")
 
 
 def run(args: argparse.Namespace) -> Outcome:

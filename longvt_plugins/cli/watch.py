@@ -78,7 +78,7 @@ class Watch:
         if code == 0:
             return 0, f"finished after {self._elapsed():.0f} s"
         if self.lost:
-            return code, f"{self.lost}\nThe run ended in '{self._phase()}'. Full log: {self.log}\n{explain(self.log)}"
+            return code, f"{self.lost}. The run ended in '{self._phase()}'. Full log: {self.log}"
         if code == STALLED:
             message = f"stalled: no new phase for {self.idle_s:.0f} s in '{self._phase()}'; ended {ended} processes"
         else:

@@ -6,6 +6,7 @@ Ray ends a driver whose head does not answer.
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
 import sys
@@ -53,6 +54,9 @@ def tell(node: dict) -> str:
 
 
 def main(address: str) -> None:
+    # Ray prints what its workers say.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     import ray
 
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -60,7 +64,7 @@ def main(address: str) -> None:
     while True:
         for node in ray.nodes():
             if node["NodeID"] in known and not node["Alive"]:
-                print(tell(node), flush=True)
+                print(tell(node), file=out, flush=True)
                 return
         time.sleep(PERIOD_S)
 
