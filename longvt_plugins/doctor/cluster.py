@@ -65,7 +65,9 @@ def ask(address: str, count: int, wait_s: float, paths: list[str], gpu: bool) ->
     if len(alive) < count:
         have = ", ".join(node["NodeManagerAddress"] for node in alive)
         what, why = f"{len(alive)} of {count} nodes", f"are in the cluster at {address} after {wait_s:.0f} s: {have}"
-        remedy = "Look at the output of `ray start` on the others: address, port and firewall, Ray's version"
+        remedy = (
+            "Look at the output of `ray start` on the others: address, port, firewall, version, token (RAY_AUTH_MODE)"
+        )
         findings.append(Finding("nodes", what, why, remedy))
     ray.cloudpickle.register_pickle_by_value(probe)
     names = ["longvt-plugins", *packages.PINS, *packages.OPTIONAL_PINS]

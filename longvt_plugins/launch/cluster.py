@@ -24,6 +24,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from longvt_plugins import cpu
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.trainer.options import read_options
 
@@ -52,7 +53,7 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """Ray's sessions: not Ray's default folder, from which other programs would find and join this cluster."""
+        """Ray's logs here: not its default folder, from which other programs would find and join this cluster."""
         return Path(tempfile.gettempdir(), f"longvt-ray-{os.getuid()}-{self.port}")
 
 
@@ -91,7 +92,7 @@ class Launch:
             if code == 0:
                 shutil.rmtree(self.place.folder, ignore_errors=True)
             else:
-                message += f"\nRay's logs: {self.place.folder}/session_latest/logs"
+                message += f"\nRay's logs on this node: {self.place.folder}"
         return code, message
 
     def _head(self) -> tuple[int, str]:
@@ -104,9 +105,12 @@ class Launch:
                 return 1, f"Ray's head did not start: {self._ray_log()}"
         self._say(f"the head is at {address}; waiting for {self.nodes} nodes, then the doctor examines each")
         environment = os.environ | {"RAY_ADDRESS": address}
+        # Made here and looked for on every node, it shows whether they share their storage.
+        self.run_folder.mkdir(parents=True, exist_ok=True)
         longvt = [sys.executable, "-m", "longvt_plugins.cli.main"]
-        paths = [f"--path={path}" for path in (*self.paths, *data_paths(self.config))]
-        doctor = [*longvt, "doctor", "--ray", address, "--nodes", str(self.nodes), "--wait", str(self.wait_s), *paths]
+        doctor = [*longvt, "doctor", "--ray", address, "--nodes", str(self.nodes), "--wait", str(self.wait_s)]
+        doctor += [f"--path={path}" for path in (*self.paths, *data_paths(self.config), self.run_folder)]
+        doctor += [] if cpu.chosen() else ["--gpu"]
         if code := subprocess.call(doctor, env=environment):
             return code, "the run was not started: the doctor's findings are above"
         train = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", self.name, *self.overrides]
@@ -121,7 +125,7 @@ class Launch:
             return 1, f"the head at {address} did not answer for {self.wait_s:.0f} s. Is rank 0 running, the port open?"
         ray = self._start_ray(f"--address={address}")
         self._say(f"joining the head at {address}")
-        while any(_listens(address) or time.sleep(2) for _ in range(TRIES)):
+        while not _gone(address):
             if ray.poll() is not None:
                 return 1, f"Ray ended on this node with exit code {ray.returncode}: {self._ray_log()}"
             time.sleep(POLL_S)
@@ -136,9 +140,13 @@ class Launch:
                 command.append(f"--{name.replace('_', '-')}={amount}")
         ip = self.place.ip or (self.place.address.partition(":")[0] if self.place.rank == 0 else None)
         command += [f"--temp-dir={self.place.folder}", *([f"--node-ip-address={ip}"] if ip else [])]
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._log.open("wb") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            # What RAY_ADDRESS names is another cluster.
+            environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
 
     def _without_local_ray(self) -> list[str]:
         """Overrides: ``ray.init`` refuses resources where it joins a cluster; they went to ``ray start``."""
@@ -156,7 +164,7 @@ class Launch:
 
     @property
     def _log(self) -> Path:
-        return self.run_folder / f"ray_{self.place.rank}.log"
+        return self.place.folder / f"ray_{self.place.rank}.log"
 
     def _ray_log(self) -> str:
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
@@ -172,6 +180,14 @@ def data_paths(config: DictConfig) -> list[str]:
     files = [path for value in named for path in ([value] if isinstance(value, str) else value or ())]
     root = OmegaConf.select(config, "data.longvt.video_root")
     return [*files, *([root] if root else [])]
+
+
+def _gone(address: str) -> bool:
+    for _ in range(TRIES):
+        if _listens(address):
+            return False
+        time.sleep(2)
+    return True
 
 
 def _listens(address: str) -> bool:

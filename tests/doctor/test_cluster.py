@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from longvt_plugins.doctor.cluster import answers, differences, nodes
@@ -43,11 +41,9 @@ def test_each_fault_is_named_with_its_node_and_nothing_else(cluster):
 
 
 def test_a_missing_node_is_counted(cluster):
-    started = time.monotonic()
     found = [item for item in nodes(cluster, 3, 5, [], gpu=False) if isinstance(item, Finding)]
     assert [finding.name for finding in found] == ["nodes", "node-version"]
     assert found[0].what == "2 of 3 nodes" and f"{HEAD}, {OTHER}" in found[0].why
-    assert time.monotonic() - started > 5
 
 
 def test_no_cluster_is_one_finding():
@@ -65,6 +61,5 @@ def test_what_differs_between_driver_and_node():
     assert told(python="3.12.1") == ["node x: Python 3.12.1"]
     assert told(versions={**here["versions"], "verl": None}) == ["node x: verl missing"]
     assert told(source="b") == ["node x: longvt-plugins 1"]
-    assert told(versions={**here["versions"], "longvt-plugins": None}, source=None) == [
-        "node x: longvt-plugins missing"
-    ]
+    missing = {**here["versions"], "longvt-plugins": None}
+    assert told(versions=missing, source=None) == ["node x: longvt-plugins missing"]

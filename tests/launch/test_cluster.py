@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -49,6 +50,7 @@ class TwoNodes:
             for process in (self.head, self.other):
                 process.terminate()
                 process.wait(60)
+            shutil.rmtree(Place(0, HEAD, self.port).folder, ignore_errors=True)
 
     def said(self, rank: int) -> str:
         return (self.folder / f"{rank}.out").read_text()
