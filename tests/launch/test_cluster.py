@@ -38,6 +38,7 @@ class TwoNodes:
 
         def rank(number: int, ip: str) -> subprocess.Popen:
             place = {"LONGVT_RANK": str(number), "LONGVT_HEAD": HEAD, "LONGVT_PORT": str(port), "LONGVT_IP": ip}
+            place["VERL_FILE_LOGGER_PATH"] = f"{folder}/metrics.jsonl"
             launch = ["-m", "longvt_plugins.cli.main", "launch", "--wait", "120", "--idle", "300", *recipe]
             return python(launch, ROOT, folder / f"{number}.out", **place)
 
