@@ -13,29 +13,25 @@ import subprocess
 import sys
 from typing import Any
 
-from longvt_plugins.errors import LongVTError
+from longvt_plugins.errors import CheckError
 
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b.*")
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
-
-
-class ChildError(LongVTError, RuntimeError):
-    """A look that ended without a result."""
 
 
 def look(module: str, function: str, *arguments: Any, limit_s: float, remedy: str) -> Any:
     """What ``module.function(*arguments)`` returned.
 
     Raises:
-        ChildError: it raised, crashed, or took longer than ``limit_s``.
+        CheckError: it raised, crashed, or took longer than ``limit_s``.
     """
     command = [sys.executable, "-m", __name__, module, function, json.dumps(arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, env=os.environ | QUIET)
     except subprocess.TimeoutExpired as error:
-        raise ChildError(function, f"gave no answer within {limit_s:.0f} s", remedy) from error
+        raise CheckError(function, f"gave no answer within {limit_s:.0f} s", remedy) from error
     if done.returncode:
-        raise ChildError(function, _reason(done.stderr) or f"ended with exit code {done.returncode}", remedy)
+        raise CheckError(function, _reason(done.stderr) or f"ended with exit code {done.returncode}", remedy)
     return json.loads(done.stdout.splitlines()[-1])
 
 

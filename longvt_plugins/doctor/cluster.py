@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.errors import CheckError, ConfigError
 from longvt_plugins.launch.finding import Finding
 
 from . import child, packages
@@ -44,7 +44,7 @@ def nodes(address: str, count: int, wait_s: float, paths: Sequence[str], gpu: bo
             limit_s=wait_s + 2 * NODE_LIMIT_S,
             remedy=NO_CLUSTER,
         )
-    except child.ChildError as error:
+    except CheckError as error:
         yield Finding("cluster", f"Ray at {address}", error.rule, error.remedy)
         return
     yield from (Finding(**finding) for finding in found)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from longvt_plugins.errors import CheckError
 from longvt_plugins.launch.finding import Finding
 
 from . import child
@@ -28,7 +29,7 @@ def decoders() -> Iterator[Finding | str]:
                 continue
             try:
                 told, reads = child.look(__name__, "try_backend", name, folder, limit_s=LIMIT_S, remedy=remedy)
-            except child.ChildError as error:
+            except CheckError as error:
                 told, reads = error.rule, {}
             lost = [codec for codec in ENCODERS if reads.get(codec) != "ok"]
             if name == "pyav" and lost:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 from longvt_plugins import __version__, cpu
+from longvt_plugins.errors import CheckError
 from longvt_plugins.launch.finding import Finding
 
 from . import child
@@ -50,7 +51,7 @@ def _loads(name: str, function: str, where: str) -> Iterator[Finding | str]:
     remedy = "Reinstall longvt-plugins, and the tested versions: bash constraints/install.sh"
     try:
         found = child.look("longvt_plugins.doctor.loading", function, limit_s=LIMIT_S, remedy=remedy)
-    except child.ChildError as error:
+    except CheckError as error:
         yield Finding(name, f"the plugin in {where}", f"does not load: {error.rule}", error.remedy)
     else:
         yield ", ".join(found) if isinstance(found, list) else f"Ray {found}"
@@ -60,5 +61,5 @@ def recipes() -> Iterator[Finding | str]:
     remedy = "Reinstall longvt-plugins. A package with a hydra_plugins/__init__.py of its own hides all others"
     try:
         yield child.look("longvt_plugins.doctor.loading", "recipe_by_name", limit_s=LIMIT_S, remedy=remedy)
-    except child.ChildError as error:
+    except CheckError as error:
         yield Finding("recipes", "longvt_demo", f"does not compose by name: {error.rule}", error.remedy)

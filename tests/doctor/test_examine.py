@@ -7,8 +7,9 @@ import pytest
 
 from longvt_plugins.cli.main import main
 from longvt_plugins.doctor import examine, media, packages
-from longvt_plugins.doctor.child import ChildError, look
+from longvt_plugins.doctor.child import look
 from longvt_plugins.doctor.examine import NAMES, Check, Options, choose
+from longvt_plugins.errors import CheckError
 from longvt_plugins.launch.finding import Finding
 
 
@@ -45,9 +46,9 @@ def test_a_crash_a_hang_and_an_exception_cost_only_the_child():
         ("abort", [], "exit code -6"),
         ("kill", [0, 99], "OSError"),
     ):
-        with pytest.raises(ChildError, match=said):
+        with pytest.raises(CheckError, match=said):
             look("os", function, *arguments, limit_s=60, remedy="")
-    with pytest.raises(ChildError, match="no answer within 1 s"):
+    with pytest.raises(CheckError, match="no answer within 1 s"):
         look("time", "sleep", 60, limit_s=1, remedy="")
     assert look("os.path", "join", "a", "b", limit_s=60, remedy="") == "a/b"
 
