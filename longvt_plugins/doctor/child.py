@@ -38,7 +38,7 @@ def look(module: str, function: str, *arguments: Any, limit_s: float, remedy: st
 def _reason(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if _ERROR.match(line)]
-    return (errors or lines or [""])[-1][:500]
+    return (errors or lines or [""])[-1][:500].rstrip(". ")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from longvt_plugins.errors import CheckError, ConfigError
 from longvt_plugins.launch.finding import Finding
@@ -61,45 +62,35 @@ def ask(address: str, count: int, wait_s: float, paths: list[str], gpu: bool) ->
         raise ConfigError(address, f"nothing listens there after {wait_s:.0f} s", NO_CLUSTER)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     alive = _wait_for_nodes(count, wait_s)
-    findings, facts = [], []
+    findings = []
     if len(alive) < count:
         have = ", ".join(node["NodeManagerAddress"] for node in alive)
         what, why = f"{len(alive)} of {count} nodes", f"are in the cluster at {address} after {wait_s:.0f} s: {have}"
-        remedy = (
-            "Look at the output of `ray start` on the others: address, port, firewall, version, token (RAY_AUTH_MODE)"
-        )
+        remedy = "See how `ray start` ended on the others: address, port, firewall, version, token (RAY_AUTH_MODE)"
         findings.append(Finding("nodes", what, why, remedy))
     ray.cloudpickle.register_pickle_by_value(probe)
     names = ["longvt-plugins", *packages.PINS, *packages.OPTIONAL_PINS]
     here = probe.probe(names, [])
-    asked = {node["NodeID"]: _on(node, probe.probe, names, paths) for node in alive}
-    same = {}
-    for node in alive:
-        answer = _answer(asked[node["NodeID"]])
-        where = f"node {node['NodeManagerAddress']}"
-        if isinstance(answer, str):
-            why = f"does not answer: {answer}"
-            findings.append(Finding("node", where, why, "Look at Ray's logs there, or leave it out"))
-            continue
-        where = f"{where} ({answer['host']})"
-        other = list(differences(where, here, answer))
+    same, facts = [], []
+    for node, answer in _ask_each(alive, findings, probe.probe, names, paths):
+        other = list(differences(_told(node), here, answer))
         findings += other
-        if not other:
-            same[where] = _on(node, examine_here, gpu)
+        if other:
+            facts.append(f"{_told(node)}: not examined further, its code is another")
         else:
-            facts.append(f"{where}: not examined further, its code is another")
+            same.append(node)
         for path in answer["missing_paths"]:
             why = "does not exist there: rows and checkpoints are read on every node"
             remedy = "Mount the shared storage there at the same path, or start Ray in the same folder on every node"
-            findings.append(Finding("path", f"{where}: {path}", why, remedy))
-    for where, reference in same.items():
-        answer = _answer(reference)
-        if isinstance(answer, str):
-            findings.append(Finding("node", where, f"does not answer: {answer}", "Look at Ray's logs there"))
-            continue
-        findings += [Finding(**{**finding, "what": f"{where}: {finding['what']}"}) for finding in answer]
-        facts.append(where)
+            findings.append(Finding("path", f"{_told(node)}: {path}", why, remedy))
+    for node, answer in _ask_each(same, findings, examine_here, gpu):
+        findings += [Finding(**{**finding, "what": f"{_told(node)}: {finding['what']}"}) for finding in answer]
+        facts.append(_told(node))
     return [asdict(finding) for finding in findings], facts
+
+
+def _told(node: dict) -> str:
+    return f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
 
 
 def answers(address: str, wait_s: float) -> bool:
@@ -157,21 +148,24 @@ def _wait_for_nodes(count: int, wait_s: float) -> list[dict]:
         time.sleep(1)
 
 
-def _on(node: dict, function, *arguments):
+def _ask_each(
+    nodes: Sequence[dict], findings: list[Finding], function: Callable, *arguments
+) -> Iterator[tuple[dict, Any]]:
+    """What ``function`` returns on each node, all at once; a node that does not answer is a finding."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(function).remote(*arguments)
-
-
-def _answer(reference) -> dict | list | str:
-    """What came back, or in words why nothing did."""
-    import ray
-
-    try:
-        return ray.get(reference, timeout=NODE_LIMIT_S)
-    except ray.exceptions.GetTimeoutError:
-        return f"nothing came back within {NODE_LIMIT_S:.0f} s"
-    except ray.exceptions.RayError as error:
-        return str(error).strip().splitlines()[-1]
+    asked = []
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(function)
+        asked.append((node, task.remote(*arguments)))
+    for node, reference in asked:
+        try:
+            yield node, ray.get(reference, timeout=NODE_LIMIT_S)
+        except ray.exceptions.GetTimeoutError:
+            why = f"gives no answer within {NODE_LIMIT_S:.0f} s"
+            findings.append(Finding("node", _told(node), why, "Look at Ray's logs there"))
+        except ray.exceptions.RayError as error:
+            why = f"does not answer: {str(error).strip().splitlines()[-1]}"
+            findings.append(Finding("node", _told(node), why, "Look at Ray's logs there"))

@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import socket
 from pathlib import Path
 
 
@@ -21,8 +20,6 @@ def probe(names: list[str], paths: list[str]) -> dict:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     return {
-        "host": socket.gethostname(),
-        "folder": os.getcwd(),
         "python": platform.python_version(),
         "versions": versions,
         "missing_paths": [path for path in paths if not os.path.exists(path)],

@@ -100,10 +100,11 @@ def test_a_lost_node_ends_the_run_and_is_named(demo, tmp_path):
 
 
 def test_a_worker_whose_head_never_comes_says_so(tmp_path):
-    place = Place(1, HEAD, free_port())
-    launch = Launch("longvt_demo", [f"longvt.run={tmp_path}", "trainer.nnodes=2"], place, wait_s=1)
-    code, message = launch.run()
-    assert code == 1 and f"the head at {place.address} did not answer for 1 s" in message
+    port = free_port()
+    launch = ["-m", "longvt_plugins.cli.main", "launch", "--wait", "1", "longvt_demo", "trainer.nnodes=2"]
+    worker = python(launch, tmp_path, tmp_path / "out", LONGVT_RANK="1", LONGVT_HEAD=HEAD, LONGVT_PORT=str(port))
+    assert worker.wait(120) == 1
+    assert f"the head at {HEAD}:{port} did not answer for 1 s" in (tmp_path / "out").read_text()
 
 
 def test_a_rank_outside_the_cluster_is_refused(tmp_path):
