@@ -99,6 +99,18 @@ def test_a_lost_node_ends_the_run_and_is_named(demo, tmp_path):
     assert nodes.left_running() == {}
 
 
+@pytest.mark.full
+def test_a_run_whose_data_is_missing_is_not_started(demo, tmp_path):
+    nodes = TwoNodes.start(demo, tmp_path, "data.val_files=nowhere.parquet")
+    assert nodes.end() == (1, 0), nodes.said(0) + nodes.said(1)
+    faults = [line for line in nodes.said(0).splitlines() if line.startswith("FAIL ")]
+    assert [line.split(": ")[0] for line in faults] == ["FAIL path", "FAIL path"]
+    assert HEAD in faults[0] and OTHER in faults[1] and "nowhere.parquet" in faults[0]
+    assert "the run was not started" in nodes.said(0)
+    assert not (tmp_path / "run" / "main_ppo.log").exists()
+    assert nodes.left_running() == {}
+
+
 def test_a_worker_whose_head_never_comes_says_so(tmp_path):
     port = free_port()
     launch = ["-m", "longvt_plugins.cli.main", "launch", "--wait", "1", "longvt_demo", "trainer.nnodes=2"]
