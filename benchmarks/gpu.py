@@ -133,7 +133,7 @@ class Experiment:
 
     def _verify(self, model: Path, name: str, profile: str, dtype: str) -> dict:
         command = [sys.executable, "-m", "longvt_plugins.cli.main", "verify", str(model), "--json"]
-        command += ["--profile", profile, "--dtype", dtype, "--gpu-memory", "0.08"]
+        command += ["--profile", profile, "--dtype", dtype]
         with (self.folder / f"verify_{name}_{profile}_{dtype}.log").open("w") as log:
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True)
         _, brace, text = done.stdout.partition('{\n  "ok"')
