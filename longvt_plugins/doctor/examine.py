@@ -71,8 +71,8 @@ CHECKS = (
     Check("clip-store", "frames are shared on this node", lambda _: machine.clip_store()),
     Check("gpu", "driver, CUDA, kernels, memory", lambda options: gpu.check(options.gpu), ("python", "packages")),
     Check("plugin", "every part loads in verl", lambda _: plugin.in_verl(), ("python", "packages", "entry-point")),
-    Check("ray-actor", "... in a Ray actor", lambda _: plugin.in_ray_actor(), ("plugin",), slow=True),
-    Check("vllm-process", "... in a vLLM process", lambda _: plugin.in_vllm(), ("plugin", "engine"), slow=True),
+    Check("ray-actor", "... in a Ray actor", lambda _: plugin.in_ray_actor(), ("plugin", "gpu"), slow=True),
+    Check("vllm-process", "... in a vLLM process", lambda _: plugin.in_vllm(), ("plugin", "engine", "gpu"), slow=True),
     Check("judge", "fit to judge", _judge, wanted=lambda options: options.judge is not None),
     Check("cluster", "every node of the Ray cluster", _nodes, wanted=lambda options: options.ray is not None),
 )
