@@ -35,7 +35,8 @@ from pathlib import Path
 
 import gpu_report
 
-from longvt_plugins.cli.watch import Watch, descendants, explain
+from longvt_plugins.cli.watch import Watch, explain
+from longvt_plugins.launch.processes import descendants
 from longvt_plugins.trainer import progress
 
 ROOT = Path(__file__).parents[1]

@@ -86,5 +86,9 @@ class ProfileError(LongVTError, ValueError):
     """A media profile that is unknown, not offered for a model, or mixed with another."""
 
 
+class CheckError(LongVTError, RuntimeError):
+    """A check of the doctor that ended without a result."""
+
+
 class StalledRunError(LongVTError, TimeoutError):
     """A training run that stopped making progress."""

@@ -56,6 +56,8 @@ def test_the_wheel_holds_the_package_and_nothing_generic(wheel):
         "longvt_plugins/recipes/rl/longvt_demo.yaml",
         "longvt_plugins/recipes/rl/hardware/cpu.yaml",
         "longvt_plugins/recipes/sft/longvt_demo_sft.yaml",
+        "longvt_plugins/recipes/launch/slurm.sbatch",
+        "longvt_plugins/recipes/launch/Dockerfile",
         "longvt_plugins/tools/crop_video.yaml",
         "longvt_plugins/tokens/templates/qwen2_5_vl.jinja",
         "longvt_plugins/recipes/judge/vllm_qwen2_5_72b.yaml",

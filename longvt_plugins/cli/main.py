@@ -24,6 +24,7 @@ VERBS = {
     "doctor": "is this installation able to run? names what is not",
     "evaluate": "a served checkpoint answers questions with crop_video; a record each, and a table",
     "judge": "the LLM judge: check an endpoint, rescore finished rollouts, compare two scorings",
+    "launch": "a recipe on several nodes: starts Ray, examines every node, runs, watches, takes down",
     "migrate": "a launch script of LongVT or verl as a recipe, and what became of its keys",
     "pilot": "can GRPO learn from what this checkpoint rolls out? a few rollouts of the recipe, and a verdict",
     "summary": "what a run did: steps, reward parts, tool calls, files",

@@ -1,1 +1,1 @@
-"""What is done with recipes before a run: compose them, check them, make one from a launch script."""
+"""Recipes before a run (composed, checked, made from a launch script), and a run over several Ray nodes."""

@@ -9,12 +9,12 @@ from longvt_plugins.errors import LongVTError
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a recipe."""
+    """One fault, of a recipe or of a machine."""
 
     name: str
     """Stable, for scripts: ``unknown-key``, ``batch-size``, ..."""
     what: str
-    """The key and its value, as the recipe has them."""
+    """What was met: a key and its value as the recipe has them, a package and its version, ..."""
     why: str
     """Why it matters."""
     remedy: str

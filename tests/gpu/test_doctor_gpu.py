@@ -2,7 +2,7 @@
 
 import pytest
 
-from longvt_plugins.cli import gpu
+from longvt_plugins.doctor import gpu
 
 
 @pytest.mark.gpu

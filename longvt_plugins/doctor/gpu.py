@@ -1,7 +1,7 @@
 """What `longvt doctor` says about the GPU: driver, CUDA, kernels, memory.
 
 The GPU is looked at from a process of its own, so that the doctor keeps no CUDA context, and a driver that hangs or
-crashes costs that process. ``read`` returns what was found; ``problems`` judges it and needs no GPU.
+crashes costs that process. ``read`` returns what was found; ``problem`` judges it and needs no GPU.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
+
+from longvt_plugins.launch.finding import Finding
 
 NEEDS_BYTES = 8 << 30
 """The demo: a tenth of it is the model; vLLM's cache and CUDA contexts take the rest."""
@@ -90,31 +93,45 @@ def read() -> Gpu:
     return Gpu(driver=driver, kept_kernels=kept, **json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def problem(gpu: Gpu, required: bool) -> str | None:
+def check(required: bool) -> Iterator[Finding | str]:
+    found = read()
+    if wrong := problem(found, required):
+        yield wrong
+    yield f"{found.driver}, {found.free_bytes / (1 << 30):.0f} GiB free" if found.driver else "none"
+
+
+def problem(gpu: Gpu, required: bool) -> Finding | None:
     """What is wrong with it, and what to do. ``required``: having none is wrong, too."""
+    install = "Install the pinned one: bash constraints/install.sh --cuda"
     if gpu.driver is None and gpu.capability is None:
-        return "no GPU: nvidia-smi finds none here. Without one, set VERL_PLATFORM=cpu" if required else None
+        return (
+            _finding("no GPU", "nvidia-smi finds none here", "Without one, set VERL_PLATFORM=cpu") if required else None
+        )
     if gpu.torch is None:
-        return f"torch does not load: {gpu.kernel_fault}. Reinstall: bash constraints/install.sh --cuda"
+        return _finding("torch", f"does not load: {gpu.kernel_fault}", install)
     if gpu.torch_cuda is None:
-        return f"torch {gpu.torch} is a build without CUDA. Install the pinned one: bash constraints/install.sh --cuda"
+        return _finding(f"torch {gpu.torch}", "is a build without CUDA", install)
     if gpu.capability is None:
         built, runs = gpu.torch_cuda, gpu.driver_cuda
         if runs and runs[0] < int(built.split(".")[0]):
-            return f"torch is built for CUDA {built}, the driver runs up to {runs[0]}.{runs[1]}. Update the driver"
-        return f"torch cannot use {gpu.driver}. Is CUDA_VISIBLE_DEVICES empty, or the device not passed on here?"
+            why = f"the driver runs up to {runs[0]}.{runs[1]}"
+            return _finding(f"torch is built for CUDA {built}", why, "Update the driver")
+        why = "torch cannot use it"
+        return _finding(str(gpu.driver), why, "Is CUDA_VISIBLE_DEVICES empty, or the device not passed on here?")
+    capability = f"compute capability {gpu.capability / 10}"
     if gpu.capability < LEAST_CAPABILITY:
-        return f"compute capability {gpu.capability / 10} is too old for vLLM, which needs {LEAST_CAPABILITY / 10}"
+        return _finding(capability, f"is too old for vLLM, which needs {LEAST_CAPABILITY / 10}", "Use a newer GPU")
     if gpu.kept_kernels not in (None, gpu.capability):
-        return (
-            f"this environment kept kernels for compute capability {gpu.kept_kernels / 10}, the GPU has "
-            f"{gpu.capability / 10}. Build its bundle with --sm {gpu.capability}, or without --sm"
-        )
+        why = f"this environment kept kernels for {gpu.kept_kernels / 10}"
+        return _finding(capability, why, f"Build its bundle with --sm {gpu.capability}, or without --sm")
     if gpu.total_bytes and gpu.free_bytes < NEEDS_BYTES:
         free, total = (size / (1 << 30) for size in (gpu.free_bytes, gpu.total_bytes))
-        return (
-            f"{free:.1f} of {total:.1f} GiB are free, the demo needs {NEEDS_BYTES >> 30}. nvidia-smi says who has them"
-        )
+        why = f"the demo needs {NEEDS_BYTES >> 30}"
+        return _finding(f"{free:.1f} of {total:.1f} GiB are free", why, "nvidia-smi says who has them")
     if gpu.kernel_fault:
-        return f"a kernel did not run: {gpu.kernel_fault}"
+        return _finding("a kernel", f"did not run: {gpu.kernel_fault}", "Reinstall: bash constraints/install.sh --cuda")
     return None
+
+
+def _finding(what: str, why: str, remedy: str) -> Finding:
+    return Finding("gpu", what, why, remedy)
