@@ -84,3 +84,7 @@ class ProfileError(LongVTError, ValueError):
 
 class StalledRunError(LongVTError, TimeoutError):
     """A training run that stopped making progress."""
+
+
+class StageError(LongVTError, RuntimeError):
+    """A stage of a run that failed; it is not stamped as done."""
