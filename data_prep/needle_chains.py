@@ -78,7 +78,7 @@ def demonstrations(setting: Setting, each: int = 8, seed: int = 0) -> Iterator[C
 
 def prepare(folder: Path, recipe: str, each: int = 8, seed: int = 0) -> int:
     """Write chains and checkpoint below ``folder``, which holds the task's ``data/``; returns how many chains."""
-    setting = Setting.of(compose_recipe(recipe, [f"longvt.run={folder}"]))
+    setting = Setting.of(compose_recipe(recipe, [f"longvt.data={folder}/data"]))
     chains = list(demonstrations(setting, each, seed))
     make_tiny_qwen2_5_vl(folder / "start", texts_of(chains), seed=seed, spread=0.08)
     return write_chains(chains, folder / "chains.parquet")

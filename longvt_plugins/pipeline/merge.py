@@ -17,7 +17,10 @@ from longvt_plugins.tokens.profiles import STAMP
 
 
 def merge(checkpoint: Path, target: Path) -> str:
-    """Merge ``checkpoint`` (lmms-engine's ``checkpoint-N``, verl's ``global_step_N``) into the new folder ``target``.
+    """Merge ``checkpoint`` into the new folder ``target``.
+
+    Args:
+        checkpoint: lmms-engine's ``checkpoint-N``, verl's ``global_step_N``, or a trainer's folder: the newest in it.
 
     Returns:
         Which trainer's it was.
@@ -28,6 +31,7 @@ def merge(checkpoint: Path, target: Path) -> str:
     """
     if target.exists():
         raise ConfigError(str(target), "is there already", "Remove it, or choose another folder.")
+    checkpoint = newest(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.merging")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -49,3 +53,12 @@ def merge(checkpoint: Path, target: Path) -> str:
             shutil.copy2(folder / STAMP, scratch / STAMP)
     os.replace(scratch, target)
     return trainer
+
+
+def newest(folder: Path) -> Path:
+    """The newest whole checkpoint of a trainer's folder; ``folder`` itself if it holds none."""
+    last = folder / "latest_checkpointed_iteration.txt"
+    if last.is_file():
+        return folder / f"global_step_{last.read_text().strip()}"
+    steps = [path for path in folder.glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
+    return max(steps, key=lambda path: int(path.name.split("-")[1]), default=folder)
