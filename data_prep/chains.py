@@ -58,9 +58,7 @@ def conversation(
 def texts_of(chains: Sequence[Chain]) -> list[str]:
     """Conversations as the template writes them: what a tokenizer meets, in the proportions in which it meets it."""
     template = make_tokenizer([], 0)
-    return [
-        template.apply_chat_template(chain.messages, tools=chain.tools, tokenize=False) for chain in chains
-    ]
+    return [template.apply_chat_template(chain.messages, tools=chain.tools, tokenize=False) for chain in chains]
 
 
 def _text(value: str) -> dict[str, str]:

@@ -41,9 +41,9 @@ def demonstrate(setting: Setting, row: dict[str, Any], style: str, rng: random.R
     windows = [first_window(setting, row, tuple(scene), style, rng)]
     if not shows_digit(setting, row, windows[0]):
         windows.append(tuple(scene))
-    code, digit = code_of(row), row["reward_model"]["ground_truth"]
-    looks = [Look(f"{code} is at {(start_s + end_s) / 2:.1f} s.", (start_s, end_s)) for start_s, end_s in windows]
-    return conversation(setting, row, looks, f"I see {code} and a digit.", digit, name)
+    digit = row["reward_model"]["ground_truth"]
+    looks = [Look(f"It is at {(start_s + end_s) / 2:.1f} s.", (start_s, end_s)) for start_s, end_s in windows]
+    return conversation(setting, row, looks, "I see it.", digit, name)
 
 
 def first_window(setting: Setting, row: dict[str, Any], scene: Span, style: str, rng: random.Random) -> Span:

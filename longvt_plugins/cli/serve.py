@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--name", required=True, help="under which the checkpoint is served")
     parser.add_argument("--log", type=Path, required=True, help="receives the server's output")
-    parser.add_argument("--vllm", default="", metavar="OPTIONS", help='further ones of vllm serve: --vllm="--dtype ..."')
+    parser.add_argument("--vllm", default="", metavar="OPTIONS", help="further ones of vllm serve, in quotes")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds until it must be healthy (default 900)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command")
 

@@ -1,4 +1,4 @@
-"""``longvt stage --name NAME --folder RUN --inputs ... --outputs ... -- COMMAND``: done once for what it is made from."""
+"""``longvt stage --name N --folder RUN --inputs ... --outputs ... -- COMMAND``: once for what it is made from."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def run(args: argparse.Namespace) -> Outcome:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         raise ConfigError("longvt stage", "needs a command after --", "See longvt stage --help.")
-    stage = Stage(
-        args.name, args.folder, tuple(command), tuple(args.inputs), tuple(args.outputs), args.show, args.redo
-    )
+    stage = Stage(args.name, args.folder, tuple(command), tuple(args.inputs), tuple(args.outputs), args.show, args.redo)
     said: list[str] = []
 
     def say(line: str) -> None:

@@ -15,7 +15,7 @@ import importlib.metadata
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,9 +133,7 @@ class Stage:
         there = [path for path in self.outputs if os.path.exists(path)]
         if stamp is None:
             if there:
-                raise ConfigError(
-                    ", ".join(there), f"is there, and stage {self.name} did not make it", "Move it away."
-                )
+                raise ConfigError(", ".join(there), f"is there, and stage {self.name} did not make it", "Move it away.")
             return "begins"
         found = origin_changes(stamp.origin, origin)
         if not found and stamp.state == "begun":

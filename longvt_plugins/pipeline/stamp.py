@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.types import Record
@@ -45,7 +45,7 @@ class Stamp(Record):
     inputs: dict[str, FileState]
     makes: tuple[str, ...] = ()
     """Paths of its outputs; their files are in ``outputs`` once it is done."""
-    outputs: dict[str, FileState] = {}
+    outputs: dict[str, FileState] = Field(default_factory=dict)
     seconds: float = 0.0
     """That making it took, of the last attempt."""
 
@@ -62,7 +62,9 @@ def read_stamp(path: Path) -> Stamp | None:
         return None
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(str(path), f"is no stamp of a stage ({reason})", "Remove it with the stage's files.") from error
+        raise ConfigError(
+            str(path), f"is no stamp of a stage ({reason})", "Remove it with the stage's files."
+        ) from error
 
 
 def write_stamp(path: Path, stamp: Stamp) -> None:

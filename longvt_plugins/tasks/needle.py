@@ -121,7 +121,8 @@ SIZES = {
         scenes=150, held_out_scenes=450, videos=(200, 20, 50), questions=10, code_length=3, frame=(224, 336)
     ),
 }
-"""``demo``: so easy that a model of under a million parameters learns of it. ``tiny``: seconds of CPU, for tests. ``small``: half a minute. ``benchmark``: 10 and 30 minutes a film."""
+"""``demo``: so easy that a model of under a million parameters learns it. ``tiny``: seconds of CPU, for tests.
+``small``: half a minute. ``benchmark``: 10 and 30 minutes a film."""
 
 
 @dataclass(frozen=True)

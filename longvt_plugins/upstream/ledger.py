@@ -38,8 +38,8 @@ LEDGER = (
     ),
     Workaround(
         module="longvt_plugins.upstream.lmms_checkpoints",
-        why="A checkpoint is written under its final name, file by file, and a resumed run takes the newest name: a run "
-        "that was killed while it saved, or met a full disk, cannot go on. The last one is also written twice.",
+        why="A checkpoint is written under its final name, file by file, and a resumed run takes the newest name: a "
+        "run that was killed while it saved, or met a full disk, cannot go on. The last one is also written twice.",
         where="lmms_engine/train/fsdp2/fsdp2_trainer.py:510 save_checkpoints, :349 train",
         version="lmms-engine 0.1.4",
         test="tests/upstream/test_lmms_checkpoints.py",

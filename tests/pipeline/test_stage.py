@@ -75,9 +75,7 @@ def rewrite_package(name: str, version: str) -> None:
     stamp = read_stamp(file)
     packages = {**stamp.origin.packages, name: version}
     file.write_text(
-        stamp.model_copy(
-            update={"origin": stamp.origin.model_copy(update={"packages": packages})}
-        ).model_dump_json()
+        stamp.model_copy(update={"origin": stamp.origin.model_copy(update={"packages": packages})}).model_dump_json()
     )
 
 
@@ -87,7 +85,7 @@ def test_a_changed_override_of_a_recipe_is_named(here):
         return stage(command=python("import shutil; shutil.copy('in', 'out')", *words))
 
     train().run()
-    with pytest.raises(ConfigError, match="recipe trainer.save_freq: 2, was 4"):
+    with pytest.raises(ConfigError, match=r"recipe trainer\.save_freq: 2, was 4"):
         train("trainer.save_freq=2").run()
 
 
