@@ -1,6 +1,6 @@
 """GRPO on one GPU: the demo for 20 steps, killed and resumed, and against the path that crop_video replaces.
 
-    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume report [--steps 20]
+    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume fp32 verify report [--steps 20]
 
 Phases run in the order given; each but ``report`` starts training once and ends within nine minutes, so that they fit
 hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight sync uses one socket path per host.
@@ -10,9 +10,10 @@ hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight syn
 * mcp       the same with ``mcp_crop_tool``: each crop through an MCP server on stdio, frames as PNG
 * kill      the same as plugin, ended with SIGKILL, all processes at once, after seven tenths of the steps
 * resume    what ``kill`` left, from its checkpoint to the end
+* fp32      the same as plugin for three steps, engine and actor in float32
 * verify    ``longvt verify`` for every media profile in bf16 and fp32, on the checkpoint before and after training
             (``plugin``), and on a random Qwen3-VL
-* report    ``results/gpu.md`` from what the phases left (``gpu_report.py``)
+* report    ``results/gpu.md``, ``results/gpu_probabilities.md`` from what the phases left (``gpu_report.py``)
 """
 
 from __future__ import annotations
@@ -43,13 +44,16 @@ TEACH = "longvt_plugins.testing.teach"
 KILL_PHASE = "policy update"
 IDLE_S = 300
 VERIFY_AT_ONCE = 6
-VERIFIED = {
-    "before": ("frames-time", "longvt-compat", "native"),
-    "after": ("frames-time",),
-    "qwen3": ("frames-time", "native"),
-}
+PROFILES = ("frames-time", "longvt-compat", "native")
+VERIFIED = {"before": PROFILES, "after": PROFILES, "qwen3": ("frames-time", "native")}
 """Media profiles proven on each checkpoint."""
 PR_SET_CHILD_SUBREAPER = 36
+FLOAT32 = (
+    "actor_rollout_ref.actor.fsdp_config.dtype=float32",
+    "actor_rollout_ref.actor.fsdp_config.model_dtype=fp32",
+    "+actor_rollout_ref.actor.fsdp_config.mixed_precision={param_dtype: fp32, reduce_dtype: fp32, buffer_dtype: fp32}",
+    "actor_rollout_ref.rollout.dtype=float32",
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,10 @@ class Experiment:
     def resume(self) -> None:
         self._train("resume", self.folder / "killed", "trainer.resume_mode=auto")
 
+    def fp32(self) -> None:
+        short = ("trainer.total_training_steps=3", "trainer.save_freq=-1", "trainer.test_freq=-1")
+        self._train("fp32", fresh(self.folder / "fp32"), *FLOAT32, *short)
+
     def verify(self) -> None:
         """Several at once: each is a process with a small engine, and most of its time is start-up."""
         started = time.time()
@@ -124,7 +132,7 @@ class Experiment:
 
     def _verify(self, model: Path, name: str, profile: str, dtype: str) -> dict:
         command = [sys.executable, "-m", "longvt_plugins.cli.main", "verify", str(model), "--json"]
-        command += ["--profile", profile, "--dtype", dtype, "--gpu-memory", "0.08"]
+        command += ["--profile", profile, "--dtype", dtype]
         with (self.folder / f"verify_{name}_{profile}_{dtype}.log").open("w") as log:
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True)
         _, brace, text = done.stdout.partition('{\n  "ok"')
@@ -133,7 +141,7 @@ class Experiment:
         return {"name": name, "profile": profile, "dtype": dtype, **report}
 
     def report(self) -> None:
-        gpu_report.write(self.folder, BENCHMARKS / "results" / "gpu.md", self.steps)
+        gpu_report.write(self.folder, BENCHMARKS / "results", self.steps)
 
     def _train(self, phase: str, run_folder: Path, *overrides: str) -> None:
         started, log = time.time(), self.folder / f"{phase}.log"
@@ -190,7 +198,7 @@ def _reaped() -> int:
         return 0
 
 
-PHASES = ("prepare", "plugin", "mcp", "kill", "resume", "verify", "report")
+PHASES = ("prepare", "plugin", "mcp", "kill", "resume", "fp32", "verify", "report")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``results/gpu.md`` from what the phases of ``gpu.py`` left: step times, the plugin's share, resume, probabilities.
+"""What the phases of ``gpu.py`` left: step times, the plugin's share and resume; probabilities, in a file of their own.
 
 Seconds of a step are verl's own (``timing_s/*`` of the metrics). What the plugin spends outside generation and
 decode is what it records itself under ``longvt/time/*``, in seconds of one step; each such key becomes a row.
@@ -31,24 +31,34 @@ PACKAGES = (
     "decord",
     "qwen-vl-utils",
 )
-RUNS = {"plugin": "crop_video", "resume": "crop_video, resumed", "mcp": "MCP and PNG"}
-PHASES = ("plugin", "mcp", "kill", "resume", "verify")
+RUNS = {
+    "plugin": "crop_video",
+    "resume": "crop_video, resumed",
+    "mcp": "MCP and PNG",
+    "fp32": "crop_video, float32",
+}
+TIMED = ("plugin", "resume", "mcp")
+PHASES = ("plugin", "mcp", "kill", "resume", "fp32", "verify")
 OURS = "longvt/time/"
 PROBABILITIES = ("rollout_probs_diff_mean", "rollout_probs_diff_max", "rollout_actor_probs_pearson_corr")
 
 
-def write(folder: Path, target: Path, steps: int) -> None:
-    runs = {run: read_metrics(folder / f"{run}.metrics.jsonl") for run in RUNS if (folder / f"{run}.json").exists()}
-    sections = [
-        head(folder),
-        step_times(runs),
-        crops(folder),
-        probabilities(runs),
-        verified(folder),
-        resumed(folder, steps),
-    ]
-    target.write_text("\n\n".join(section for section in sections if section) + "\n")
-    print(target.read_text())
+def write(folder: Path, results: Path, steps: int) -> None:
+    """``gpu.md`` once there is something to compare with, ``gpu_probabilities.md`` once ``verify`` has run."""
+    metrics = {run: read_metrics(folder / f"{run}.metrics.jsonl") for run in RUNS if (folder / f"{run}.json").exists()}
+    timed = {run: metrics[run] for run in TIMED if run in metrics}
+    reports = {
+        "gpu.md": (timed.keys() - {"plugin"}, head(folder, "GRPO on one GPU", (*TIMED, "kill")),
+                   step_times(timed), crops(folder), resumed(folder, steps)),
+        "gpu_probabilities.md": (read_note(folder, "verify"),
+                   head(folder, "Rollout against actor on one GPU", ("plugin", "fp32", "verify")),
+                   probabilities(metrics), verified(folder)),
+    }  # fmt: skip
+    for name, (wanted, *sections) in reports.items():
+        if wanted:
+            text = "\n\n".join(section for section in sections if section) + "\n"
+            (results / name).write_text(text)
+            print(text)
 
 
 def read_metrics(path: Path) -> dict[int, dict[str, float]]:
@@ -74,9 +84,9 @@ def machine() -> str:
     return f"{datetime.date.today()}. {gpu}, {os.cpu_count()} CPU cores, Python {python}, {versions}."
 
 
-def head(folder: Path) -> str:
-    notes = {phase: note for phase in PHASES if (note := read_note(folder, phase))}
-    lines = ["# GRPO on one GPU", "", *dict.fromkeys(note["machine"] for note in notes.values()), ""]
+def head(folder: Path, title: str, phases: tuple[str, ...]) -> str:
+    notes = {phase: note for phase in PHASES if phase in phases and (note := read_note(folder, phase))}
+    lines = [f"# {title}", "", *dict.fromkeys(note["machine"] for note in notes.values()), ""]
     lines += dict.fromkeys(f"    python {note['command']}" for note in notes.values())
     lines += ["", "| phase | wall time, s | exit | checkpoints |", "| --- | --- | --- | --- |"]
     for phase, note in notes.items():
@@ -139,7 +149,7 @@ def probabilities(runs: dict[str, dict[int, dict[str, float]]]) -> str:
                 worst = min(values) if "pearson" in name else max(values)
                 rows.append([RUNS[run], f"`{name}`", *(f"{v:.3g}" if v < 0.9 else f"{v:.6f}" for v in
                              (values[0], statistics.median(values), worst))])  # fmt: skip
-    return table("Rollout against actor", ["run", "metric", "first step", "median", "worst"], rows)
+    return table("Probabilities of sampled tokens, by verl", ["run", "metric", "first step", "median", "worst"], rows)
 
 
 def verified(folder: Path) -> str:

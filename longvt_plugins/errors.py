@@ -70,6 +70,10 @@ class JudgeError(LongVTError, RuntimeError):
     """A judge that gives no verdict where one was demanded, or that fails too often to go on."""
 
 
+class RolloutError(LongVTError, RuntimeError):
+    """Rollouts that all end in faults: the engine is gone, or nothing can be read."""
+
+
 class NoRoomError(LongVTError, ValueError):
     """A crop for which a conversation has no room left."""
 

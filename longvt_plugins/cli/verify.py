@@ -24,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scripted: no engine, everything but log-probabilities",
     )
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the engine's weights")
-    parser.add_argument("--gpu-memory", type=float, default=0.4, help="share of the GPU for the engine (default 0.4)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -40,9 +39,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from longvt_plugins.verify.session import Session
 
     with tempfile.TemporaryDirectory(prefix="longvt-verify-") as folder:
-        session = Session(
-            args.model, Path(folder), profile_named(args.profile), args.engine, args.dtype, args.gpu_memory
-        )
+        session = Session(args.model, Path(folder), profile_named(args.profile), args.engine, args.dtype)
         session.profile.check_model(session.spec.family)
         findings = verify(session)
     lines = [f"{'ok  ' if finding.ok else 'FAIL'} {finding.check:<14} {finding.detail}" for finding in findings]

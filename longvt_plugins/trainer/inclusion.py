@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from longvt_plugins.errors import ConfigError, JudgeError
+from longvt_plugins.errors import ConfigError, JudgeError, RolloutError
 
 
 def scored(extra_fields: Mapping[str, Any]) -> bool:
@@ -26,6 +26,22 @@ def scored(extra_fields: Mapping[str, Any]) -> bool:
     if reward.get("stop"):
         raise JudgeError("the reward", f"ends the run ({reward['reason']})", "See reward_kwargs.judge and on_abstain.")
     return not (reward["abstained"] or reward["faulted"])
+
+
+def check_survivors(groups: Sequence[str], extra_fields: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse rollouts of several groups of which not one came through: to go on would train on nothing, for ever.
+
+    Raises:
+        RolloutError: all faulted. The first fault is in the message.
+    """
+    faults = [(fields.get("longvt") or {}).get("fault") for fields in extra_fields]
+    if all(faults) and len(set(groups)) > 1:
+        raise RolloutError(
+            f"all {len(faults)} trajectories of {len(set(groups))} groups",
+            f"faulted, the first by {faults[0]['kind']}: {faults[0]['message'].strip().splitlines()[-1]}",
+            "See the log: the rollout engine died (memory?), or the videos are gone. "
+            "trainer.resume_mode=auto goes on from the last checkpoint.",
+        )
 
 
 def included(groups: Sequence[str], scored: Sequence[bool], at_least: int = 2) -> list[bool]:

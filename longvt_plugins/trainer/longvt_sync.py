@@ -1,7 +1,8 @@
 """Trainer mode ``longvt_sync`` (``trainer.v1.trainer_mode``): verl's synchronous V1 trainer, and three things.
 
 1. Inclusion: abstained and faulted trajectories get advantage 0, do not move their group's mean or std, and are
-   masked out of the update (its KL term, its token count). A reward that says so ends the run.
+   masked out of the update (its KL term, its token count). A reward that says so ends the run, and so do rollouts
+   that all fault.
 2. Every trajectory is written (``trajectory_log``), with its advantage, and counted into verl's logger.
 3. The phase of the run is written (``progress``), so that a stalled run can be seen and ended.
 
@@ -30,12 +31,12 @@ from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
 
 from . import group_filter, trajectory_log
 from .components import component_advantages
-from .inclusion import included, scored
+from .inclusion import check_survivors, included, scored
 from .metrics import metrics as metrics_of
 from .options import read_options
 from .preflight import preflight
 from .progress import Progress
-from .rows import get_rows, put_rows
+from .rows import get_rows, group_of, put_rows
 
 RECORD_FIELDS = ["uid", "prompts", "responses", "response_mask", "rollout_log_probs", "extra_fields"]
 RECORD_FIELDS += ["data_source", "reward_model", "extra_info", "index"]
@@ -68,7 +69,7 @@ class LongVTTrainer(PPOTrainerSync):
     def _build_replay_buffer(self):
         buffer = super()._build_replay_buffer()
         group_filter.install(buffer)
-        return _ValidationTap(buffer, self._write_validation)
+        return _Tap(buffer, self._rolled_out)
 
     def _setup(self) -> None:
         self._at("starting workers and rollout engine")
@@ -118,7 +119,7 @@ class LongVTTrainer(PPOTrainerSync):
         """The base computes advantages among the included trajectories; the others get 0."""
         extra = get_rows(batch, ["extra_fields"])["extra_fields"]
         real = [not tag.get("is_padding", False) for tag in batch.tags]
-        groups = [key.rsplit("_", 2)[0] for key in batch.keys]
+        groups = [group_of(key) for key in batch.keys]
         take_part = included(groups, [is_real and scored(fields) for is_real, fields in zip(real, extra, strict=True)])
         self._included.update(zip(batch.keys, take_part, strict=True))
         if all(take_part) and not self.components:
@@ -190,8 +191,10 @@ class LongVTTrainer(PPOTrainerSync):
         ours = metrics_of(self._validation)
         return val_metrics | {f"val-{name}": value for name, value in ours.items()}
 
-    def _write_validation(self, batch) -> None:
-        self._validation += self._records(batch, "val")
+    def _rolled_out(self, batch) -> None:
+        check_survivors([group_of(key) for key in batch.keys], get_rows(batch, ["extra_fields"])["extra_fields"])
+        if batch.partition_id == "val":
+            self._validation += self._records(batch, "val")
 
     def _records(self, batch, split: str) -> list[TrajectoryRecord]:
         keys = [k for k, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
@@ -226,12 +229,12 @@ class LongVTTrainer(PPOTrainerSync):
         )
 
 
-class _ValidationTap:
-    """Shows each validation batch to the trainer before ``_validate`` clears it from the queue."""
+class _Tap:
+    """Shows each batch of rollouts to the trainer: before engines sleep, before ``_validate`` clears the queue."""
 
-    def __init__(self, buffer, on_validation: Callable[[Any], None]):
+    def __init__(self, buffer, on_batch: Callable[[Any], None]):
         self._buffer = buffer
-        self._on_validation = on_validation
+        self._on_batch = on_batch
 
     def __getattr__(self, name: str):
         return getattr(self._buffer, name)
@@ -240,8 +243,7 @@ class _ValidationTap:
         batch, metrics = self._buffer.sample(
             global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
         )
-        if partition_id == "val":
-            self._on_validation(batch)
+        self._on_batch(batch)
         return batch, metrics
 
 

@@ -22,6 +22,11 @@ def put_rows(keys: Sequence[str], partition_id: str, columns: Mapping[str, Seque
     return tq.kv_batch_put(list(keys), partition_id, fields=TensorDict(fields, batch_size=len(keys)))
 
 
+def group_of(key: str) -> str:
+    """The prompt that a trajectory's key ``{uid}_{session}_{index}`` belongs to."""
+    return key.rsplit("_", 2)[0]
+
+
 def _rows(column) -> list:
     if isinstance(column, torch.Tensor):
         return list(column.unbind())

@@ -78,6 +78,28 @@ LEDGER = (
         cpu_only=True,
     ),
     Workaround(
+        module="longvt_plugins.upstream.verl_no_pictures",
+        why="A micro-batch of Qwen2.5-VL without a single picture (faulted trajectories, rows of text) runs a dummy "
+        "one through the vision tower and takes the mean of what comes back, which transformers 5 wraps in an object: "
+        "AttributeError.",
+        where="verl/models/transformers/qwen2_vl.py:394 _get_input_embeds",
+        version="verl 0.9.1",
+        test="tests/upstream/test_verl_no_pictures.py",
+        until="verl unpacks the output there, as it does for Qwen3-VL",
+        after="verl.models.transformers.qwen2_vl",
+    ),
+    Workaround(
+        module="longvt_plugins.upstream.verl_temperature",
+        why="With a temperature other than 1 the actor divides bfloat16 logits by a temperature rounded to bfloat16 "
+        "(0.7 becomes 0.6992) and rounds the quotients; vLLM divides in float32. Probabilities of uncertain tokens "
+        "differ by percents.",
+        where="verl/workers/engine/fsdp/transformer_impl.py:98 _scale_logits_by_temperature",
+        version="verl 0.9.1",
+        test="tests/upstream/test_verl_temperature.py",
+        until="verl divides in float32",
+        after="verl.workers.engine.fsdp.transformer_impl",
+    ),
+    Workaround(
         module="longvt_plugins.upstream.vllm_onednn",
         why="vLLM packs each linear layer into a oneDNN handle and empties its weight, so the first weight sync "
         "finds nothing to load into, fails, and leaves the sender waiting for ever.",

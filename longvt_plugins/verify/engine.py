@@ -22,6 +22,8 @@ from .sample import Generation
 
 Script = Callable[[str, int], str | None]
 """``(request_id, turn) -> text``; ``None`` lets the engine write."""
+KV_CACHE_BYTES = 4 << 30
+"""On a GPU. One sequence of a 72B model takes 2 GiB of it."""
 STEPS = {"global_steps": 0, "min_global_steps": 0, "max_global_steps": 0}
 
 
@@ -88,12 +90,8 @@ class RecordingClient(LLMServerClient):
         return final
 
 
-def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int, gpu_memory: float = 0.4) -> Any:
-    """A vLLM engine as ``main_ppo`` would run it: with CUDA graphs on a GPU, eager on a CPU.
-
-    Args:
-        gpu_memory: share of the GPU that it may take.
-    """
+def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int) -> Any:
+    """A vLLM engine as ``main_ppo`` would run it: with CUDA graphs on a GPU, eager on a CPU."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -101,11 +99,15 @@ def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int, gpu_m
 
     # CUDA may be in use here already, and a fork cannot use it again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    # Top-p and top-k, which FlashInfer would sample, are off: it need not be installed.
+    os.environ["VLLM_USE_FLASHINFER_SAMPLER"] = "0"
     hardware: dict[str, Any] = (
         {"enforce_eager": True}
         if cpu.chosen()
         else {
-            "gpu_memory_utilization": gpu_memory,
+            # A given size needs no look at what others on this GPU hold, which may change meanwhile.
+            "kv_cache_memory_bytes": KV_CACHE_BYTES,
+            "gpu_memory_utilization": 0.05,
             "compilation_config": {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"},
         }
     )

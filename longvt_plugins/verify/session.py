@@ -66,7 +66,6 @@ class Session:
     profile: MediaProfile
     engine: str
     dtype: str
-    gpu_memory: float = 0.4
 
     def samples(self) -> list[Sample]:
         """Roll out and take apart. With the engine ``scripted`` no token has a probability."""
@@ -156,7 +155,6 @@ class Session:
                 self.dtype,
                 PROMPT_TOKENS + RESPONSE_TOKENS,
                 self.config.actor_rollout_ref.rollout.limit_images,
-                self.gpu_memory,
             )
         else:
             plays = [tuple(text or ANSWER for text in play) for play in PLAYS]

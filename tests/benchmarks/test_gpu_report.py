@@ -59,7 +59,7 @@ def report(monkeypatch, tmp_path):
 
     def write(after_the_resume: dict[int, str]) -> str:
         lay(folder, "killed/trajectories", after_the_resume)
-        gpu_report.write(folder, tmp_path / "gpu.md", steps=6)
+        gpu_report.write(folder, tmp_path, steps=6)
         return (tmp_path / "gpu.md").read_text()
 
     return write

@@ -2,7 +2,11 @@
 
 import pytest
 
-from longvt_plugins.trainer.inclusion import included
+from longvt_plugins.errors import RolloutError
+from longvt_plugins.trainer.inclusion import check_survivors, included
+
+DEAD = {"longvt": {"fault": {"kind": "EngineDeadError", "message": "gone"}}}
+ALIVE = {"longvt": {"fault": None}}
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,19 @@ def test_a_group_needs_two(scored, expected):
 
 def test_groups_do_not_help_each_other():
     assert included(["a", "b", "a", "b"], [True, True, True, False]) == [True, False, True, False]
+
+
+def test_groups_that_all_fault_are_no_step():
+    with pytest.raises(
+        RolloutError, match="all 4 trajectories of 2 groups: faulted, the first by EngineDeadError: gone"
+    ):
+        check_survivors(["a", "a", "b", "b"], [DEAD] * 4)
+
+
+@pytest.mark.parametrize("rows", [[DEAD, DEAD, DEAD, ALIVE], [{}] * 4])
+def test_one_survivor_is_enough(rows):
+    check_survivors(["a", "a", "b", "b"], rows)
+
+
+def test_a_lone_group_may_have_a_bad_video():
+    check_survivors(["a", "a"], [DEAD] * 2)

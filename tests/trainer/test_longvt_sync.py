@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from longvt_plugins.errors import ConfigError, JudgeError
+from longvt_plugins.errors import ConfigError, JudgeError, RolloutError
 from longvt_plugins.testing.recipe import compose_recipe
 
 N = 4
+FAULT = float("nan")
+"""In place of a score: the trajectory faulted."""
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,8 @@ def make_trainer(module, *overrides):
 
 
 def reward(score, **fields):
+    if score is FAULT:
+        return reward(0.0, acc=None, faulted=True)
     out = score is None
     record = {"score": 0.0 if out else score, "acc": None if out else score, "format": 1.0, "grounding": None}
     return {**record, "abstained": out, "faulted": False, "stop": False, "reason": "planted", **fields}
@@ -59,7 +63,7 @@ def put(queue, partition, groups):
     nest = lambda rows: torch.nested.as_nested_tensor(rows, layout=torch.jagged)  # noqa: E731
     totals = [torch.zeros(length) for length in lengths]
     for total, score in zip(totals, scores, strict=True):
-        total[-1] = score or 0.0
+        total[-1] = 0.0 if score in (None, FAULT) else score
     from verl.utils.tensordict_utils import get_tensordict
 
     fields = get_tensordict(
@@ -70,7 +74,13 @@ def put(queue, partition, groups):
             "old_log_probs": nest([torch.zeros(length) for length in lengths]),
             "rollout_log_probs": nest([torch.zeros(length) for length in lengths]),
             "uid": [key.split("_")[0] for key in keys],
-            "extra_fields": [{"reward_extra_info": reward(score)} for score in scores],
+            "extra_fields": [
+                {
+                    "reward_extra_info": reward(score),
+                    "longvt": {"fault": {"kind": "EngineDeadError", "message": "planted"} if score is FAULT else None},
+                }
+                for score in scores
+            ],
         }
     )
     queue.kv_batch_put(keys, partition, fields=fields, tags=[{"status": "success"}] * len(keys))
@@ -183,7 +193,7 @@ def test_a_reward_that_says_stop_ends_the_run(queue, module):
 def test_group_filtering_compares_scored_trajectories_alone(queue, module, metric):
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-    from longvt_plugins.trainer.group_filter import filtered_groups, install
+    from longvt_plugins.trainer.group_filter import install
 
     config = compose_recipe("longvt_demo")
     buffer = ReplayBuffer("sync", config, None, "drop", {}, refill_fn=print, filter_groups_metric=metric,
@@ -202,13 +212,34 @@ def test_group_filtering_compares_scored_trajectories_alone(queue, module, metri
     if metric == "reward":
         assert buffer._dapo_filtered_keys(partition)[0] == {"zero", "silent"}, "stock: an abstention's 0 is a reward"
         buffer._dapo_classification_cache.clear()
-    ours, counts = filtered_groups(buffer, partition)
+    install(buffer)
+    ours, counts = buffer._dapo_filtered_keys(partition)
     assert ours == {"equal", "zero", "alone", "silent"} and sum(counts.values()) == 4
     buffer.finished_keys[partition] = {"equal"}
-    assert filtered_groups(buffer, partition)[0] == {"equal"}
-    assert filtered_groups(buffer, "val") == (set(), {})
-    install(buffer)
     assert buffer._dapo_filtered_keys(partition)[0] == {"equal"}
+    assert buffer._dapo_filtered_keys("val") == (set(), {})
+
+
+def test_a_dead_engine_ends_the_search_for_groups_with_a_signal(queue, module):
+    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+
+    from longvt_plugins.trainer.group_filter import install
+
+    buffer = ReplayBuffer("sync", compose_recipe("longvt_demo"), None, "drop", {}, refill_fn=print,
+                          filter_groups_metric="acc", train_batch_size=2, gen_batch_size=1)  # fmt: skip
+    install(buffer)
+
+    def finish(*names, scores=(FAULT, FAULT)):
+        batch, _ = put(queue, "train-dead", dict.fromkeys(names, scores))
+        buffer.partitions["train-dead"] |= {key: {} for key in batch.keys}
+        buffer.finished_keys["train-dead"] |= set(names)
+        return buffer._dapo_filtered_keys("train-dead")[0]
+
+    assert "one" in finish("one")
+    assert "two" not in finish("two", scores=(1.0, 0.0)), "between the faulted groups one came through"
+    assert "three" in finish("three")
+    with pytest.raises(RolloutError, match="all 4 trajectories of 2 groups: faulted, the first by EngineDeadError"):
+        finish("four")
 
 
 def test_a_wrong_option_of_the_trainer_stops_before_the_run(module):

@@ -1,0 +1,56 @@
+"""The rollout engine dies in the middle of a step: the run ends with the reason, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from longvt_plugins.cli.watch import descendants
+from longvt_plugins.trainer import progress
+
+pytestmark = pytest.mark.full
+ROOT = Path(__file__).parents[2]
+FILTERED = ("algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=acc")
+
+
+@pytest.mark.parametrize("overrides", [(), FILTERED], ids=["all groups", "filtered groups"])
+def test_a_killed_engine_ends_the_run(run, tmp_path, overrides):
+    command = [sys.executable, "-m", "longvt_plugins.cli.main", "watch", "--folder", str(tmp_path)]
+    command += ["--log", str(tmp_path / "log"), "--idle", "300", "--"]
+    command += [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "longvt_demo", *overrides]
+    command += [f"longvt.run={run.folder}", f"trainer.default_local_dir={tmp_path}", "trainer.val_before_train=false"]
+    command += ["trainer.total_training_steps=30", "trainer.save_freq=-1"]
+    watch = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        while not in_rollouts_of_step_2(tmp_path):
+            assert watch.poll() is None, watch.stdout.read()
+            time.sleep(0.02)
+        (engine,) = [pid for pid in descendants(watch.pid) if "EngineCore" in title(pid)]
+        os.kill(engine, signal.SIGKILL)
+        said, _ = watch.communicate(timeout=280)
+    finally:
+        if watch.poll() is None:
+            watch.terminate()
+            watch.wait()
+    assert watch.returncode == 1
+    assert "RolloutError" in said and "trajectories" in said and "EngineDeadError" in said, said
+    assert "stalled" not in said
+    assert not descendants(watch.pid)
+
+
+def in_rollouts_of_step_2(folder: Path) -> bool:
+    record = progress.read(folder / progress.FILE_NAME)
+    return record is not None and record["step"] >= 2 and record["phase"] == "rollouts"
+
+
+def title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
