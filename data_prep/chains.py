@@ -26,7 +26,7 @@ class Look:
 
 
 def crop(setting: Setting, row: dict[str, Any], window: Span) -> CropOutcome:
-    """What the tool replies to whole seconds around nothing but ``window``."""
+    """What the tool replies."""
     path = str(Path(setting.video_root, row["videos"][0]))
     return crop_video({"start_time": window[0], "end_time": window[1]}, [path], setting.crop)
 

@@ -38,7 +38,7 @@ template=longvt_plugins/tokens/templates/qwen2_5_vl.jinja
 stage() {
   local name=$1 inputs=$2 outputs=$3
   shift 3
-  longvt stage --name "$name" --folder "$run" --inputs $inputs --outputs $outputs ${REDO:-} "$@" > /dev/null
+  longvt stage --name "$name" --folder "$run" --inputs $inputs --outputs $outputs ${REDO:-} "$@"
 }
 
 # supervise NAME RECIPE MODEL FILES OVERRIDE...: lmms-engine from MODEL, which resumes by itself; then merge.
@@ -79,7 +79,7 @@ supervise rft "$rft_recipe" "$run/models/rl" "$run/rft.parquet" \
 
 # 5. Evaluation: each checkpoint behind a real server, with crops, without the tool, and with black crops.
 for name in sft rl rft; do
-  stage "evaluate_$name" "$run/models/$name $held_out $options $template" "$run/evaluation/$name" -- \
+  stage "evaluate_$name" "$run/models/$name $held_out $options $tool $template" "$run/evaluation/$name" -- \
     longvt serve --checkpoint "$run/models/$name" --name "$name" --log "$run/evaluation/$name/server.log" \
     --vllm "$vllm --chat-template $template --chat-template-content-format openai" -- \
     bash runs/evaluate.sh "$name" "$held_out" "$media" "$options" "$template" "$run/evaluation/$name"

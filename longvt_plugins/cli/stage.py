@@ -38,4 +38,5 @@ def run(args: argparse.Namespace) -> Outcome:
 
     stamp = stage.run(say)
     files = {path: state.size for path, state in stamp.outputs.items()}
-    return Outcome(True, f"{args.name}: {len(files)} files", {"said": said, "seconds": stamp.seconds, "files": files})
+    text = f"{args.name}: {len(files)} files, {sum(files.values()) / 1e6:.1f} MB, in {' '.join(args.outputs)}"
+    return Outcome(True, text, {"said": said, "seconds": stamp.seconds, "files": files})

@@ -35,11 +35,25 @@ def trajectories(folder, scores_by_step):
     for step, scores in scores_by_step.items():
         records = [
             TrajectoryRecord(
-                run="r", step=step, split="train", group=str(n), session=0, data_source="s", sample_index=n,
-                question="q", ground_truth="a", transcript=Transcript(ended_by="answer", media_profile="frames-time"),
-                reward=reward(acc, faulted=acc < 0), included=True, advantage=0.0, prompt_ids=[], response_ids=[],
-                response_mask=[], rollout_log_probs=None, weights_step=(0, 0),
-            )  # fmt: skip
+                run="r",
+                step=step,
+                split="train",
+                group=str(n),
+                session=0,
+                data_source="s",
+                sample_index=n,
+                question="q",
+                ground_truth="a",
+                transcript=Transcript(ended_by="answer", media_profile="frames-time"),
+                reward=reward(acc, faulted=acc < 0),
+                included=True,
+                advantage=0.0,
+                prompt_ids=[],
+                response_ids=[],
+                response_mask=[],
+                rollout_log_probs=None,
+                weights_step=(0, 0),
+            )
             for n, acc in enumerate(scores)
         ]
         trajectory_log.write(str(folder), "train", step, records)
