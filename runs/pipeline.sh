@@ -67,7 +67,7 @@ stage rl "$rows $tool $run/models/sft" "$run/rl" --show -- \
   env "VERL_FILE_LOGGER_PATH=$run/rl/metrics.jsonl" \
   longvt watch --folder "$run/rl" --log "$run/rl/main_ppo.log" --idle "$idle_s" -- \
   python -m verl.trainer.main_ppo --config-name "$rl_recipe" "longvt.run=$run/rl" "longvt.model=$run/models/sft" \
-  "data.train_files=$rows" "longvt.media=$media" "actor_rollout_ref.rollout.multi_turn.tool_config_path=$tool"
+  "longvt.data=$(dirname "$rows")" "longvt.media=$media" "actor_rollout_ref.rollout.multi_turn.tool_config_path=$tool"
 stage rl_model "$run/rl" "$run/models/rl" -- longvt merge "$run/rl" -o "$run/models/rl"
 
 # 4. RFT: what the policy did well in RL, right, well formed and well grounded, taught to the RL checkpoint.

@@ -3,9 +3,12 @@
 import json
 import random
 from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from data_prep.needle_chains import STYLES, code_of, demonstrate, demonstrations, shows_digit
 from longvt_plugins.launch.compose import compose_recipe
@@ -59,3 +62,11 @@ def test_all_rows_are_of_train_in_all_styles_and_paths_are_relative(setting):
 def test_no_code_of_held_out_questions_is_taught(setting):
     held_out = pq.read_table(f"{setting.video_root}/held_out.parquet").to_pylist()
     assert not {code_of(row) for row in held_out} & {code_of(row) for row in setting.rows}
+
+
+def test_the_recipe_has_the_tool_and_overview_that_the_task_writes(setting):
+    written = yaml.safe_load(Path(setting.video_root, "crop_video.yaml").read_text())["tools"][0]
+    evaluation = yaml.safe_load(Path(setting.video_root, "evaluation.yaml").read_text())
+    assert setting.tool_schema == written["tool_schema"]
+    assert asdict(setting.crop.policy) == {key: value for key, value in written["config"].items() if key != "type"}
+    assert asdict(setting.overview) == evaluation["overview"]
