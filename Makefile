@@ -1,5 +1,5 @@
 # Two commands from a fresh clone:  make demo   make test
-.PHONY: install demo test test-full test-gpu lint format
+.PHONY: install demo pipeline-demo test test-full test-gpu lint format
 
 PYTHON_IN_VENV = .venv/bin/python
 
@@ -8,6 +8,9 @@ install:
 
 demo: install
 	bash runs/demo.sh
+
+pipeline-demo: install
+	bash runs/pipeline.sh demo
 
 test: install
 	$(PYTHON_IN_VENV) -m pytest -m "not full and not gpu"

@@ -35,7 +35,8 @@ from pathlib import Path
 
 import gpu_report
 
-from longvt_plugins.cli.watch import Watch, explain
+from longvt_plugins.cli.watch import Watch
+from longvt_plugins.launch.log import explain
 from longvt_plugins.launch.processes import descendants
 from longvt_plugins.trainer import progress
 

@@ -9,45 +9,23 @@ checkpoint to start from: random weights, and a tokenizer trained on these texts
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from longvt_plugins.datasets.media import crop_items
 from longvt_plugins.datasets.schema import Chain, write_chains
 from longvt_plugins.testing.teach import Setting, texts_of
 from longvt_plugins.testing.tiny_model import make_tiny_qwen2_5_vl
-from longvt_plugins.tools.crop_video import crop_video
 
-
-def text(value: str) -> dict[str, str]:
-    return {"type": "text", "text": value}
+from .chains import Look, conversation
 
 
 def chain_of(setting: Setting, row: dict[str, Any], rng: random.Random, name: str) -> Chain:
     """One conversation: a crop around the ground truth, deliberately loose and uneven, then the right answer."""
-    (start_s, end_s), answer = row["extra_info"]["segments"][0], row["reward_model"]["ground_truth"]
-    start_s, end_s = start_s - rng.choice((0, 0, 1)), end_s + rng.choice((0, 0, 1))
-    video = row["videos"][0]
-    outcome = crop_video(
-        {"start_time": start_s, "end_time": end_s}, [str(Path(setting.video_root, video))], setting.crop
-    )
-    call = json.dumps({"name": "crop_video", "arguments": {"start_time": int(start_s), "end_time": int(end_s)}})
-    system, user = (message["content"] for message in row["prompt"])
-    _, question = user.split("<video>")
-    return Chain(
-        id=name,
-        messages=[
-            {"role": "system", "content": [text(system)]},
-            {"role": "user", "content": [{"type": "video_url", "video_url": {"url": video}}, text(question)]},
-            {"role": "assistant", "content": [text(f"<think>Look there.</think>\n<tool_call>\n{call}\n</tool_call>")]},
-            {"role": "tool", "content": crop_items(outcome, setting.profile)},
-            {"role": "assistant", "content": [text(f"<think>I see it.</think><answer>{answer}</answer>")]},
-        ],
-        tools=[setting.tool_schema],
-    )
+    start_s, end_s = row["extra_info"]["segments"][0]
+    look = Look("Look there.", (start_s - rng.choice((0, 0, 1)), end_s + rng.choice((0, 0, 1))))
+    return conversation(setting, row, [look], "I see it.", row["reward_model"]["ground_truth"], name)
 
 
 def demonstrations(setting: Setting, each: int = 4, seed: int = 0) -> Iterator[Chain]:

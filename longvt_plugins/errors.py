@@ -92,3 +92,7 @@ class CheckError(LongVTError, RuntimeError):
 
 class StalledRunError(LongVTError, TimeoutError):
     """A training run that stopped making progress."""
+
+
+class StageError(LongVTError, RuntimeError):
+    """A stage of a run that failed; it is not stamped as done."""

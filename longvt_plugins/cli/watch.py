@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import time
-from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
 from longvt_plugins.cli import Outcome
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.launch.log import explain
 from longvt_plugins.launch.nodes import NodeWatch
 from longvt_plugins.launch.processes import descendants, ending_all
 from longvt_plugins.trainer import progress
@@ -31,8 +30,6 @@ REMIND_S = 30.0
 STALLED, LOST = 124, 125
 NOTICE_S = 30.0
 """How long Ray takes to say that a node is lost; the run may fail of it sooner."""
-_RAY_PREFIX = re.compile(r"^(\x1b\[\d+m)?\(\w+ pid=\d+\)(\x1b\[0m)? ")
-_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,15 +119,3 @@ class Watch:
     def _say(self, what: str, record: dict | None) -> None:
         step = f"step {record['step']}/{record['total_steps']}: " if record and record["step"] else ""
         print(f"[{self._elapsed():5.0f} s] {step}{what}", flush=True)
-
-
-def explain(log: Path, lines: int = 12) -> str:
-    """The last error in ``log`` with the lines that follow it, or else the last lines."""
-    with log.open(errors="replace") as text:
-        tail = [line.rstrip()[:600] for line in deque(text, maxlen=4000) if line.strip()]
-    # The driver's own lines first: what Ray forwards from its workers arrives late and interleaved.
-    for lines_of in ([line for line in tail if not _RAY_PREFIX.match(line)], [_RAY_PREFIX.sub("", t) for t in tail]):
-        errors = [i for i, line in enumerate(lines_of) if _ERROR.match(line)]
-        if errors:
-            return "\n".join(lines_of[errors[-1] :][:lines])
-    return "\n".join(tail[-lines:])

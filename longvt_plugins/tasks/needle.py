@@ -59,6 +59,8 @@ class NeedleSize:
     scene_s: float = 4.0
     crop_frames: int = 10
     patch: int = 28
+    response_length: int = 4096
+    """Tokens after the prompt in an evaluation."""
 
     def __post_init__(self):
         least_codes = min(
@@ -101,13 +103,26 @@ class NeedleSize:
 
 
 SIZES = {
+    "demo": NeedleSize(
+        scenes=4,
+        held_out_scenes=5,
+        videos=(8, 2, 8),
+        questions=4,
+        digits="0147",
+        frame=(84, 112),
+        overview=(56, 56),
+        scene_s=2.0,
+        crop_frames=4,
+        response_length=320,
+    ),
     "tiny": NeedleSize(scenes=10, held_out_scenes=14, videos=(4, 2, 2), questions=5),
     "small": NeedleSize(scenes=16, held_out_scenes=32, videos=(32, 5, 10), questions=8),
     "benchmark": NeedleSize(
         scenes=150, held_out_scenes=450, videos=(200, 20, 50), questions=10, code_length=3, frame=(224, 336)
     ),
 }
-"""``tiny``: seconds of CPU, for tests. ``small``: half a minute. ``benchmark``: 10 and 30 minutes a film."""
+"""``demo``: so easy that a model of under a million parameters learns it. ``tiny``: seconds of CPU, for tests.
+``small``: half a minute. ``benchmark``: 10 and 30 minutes a film."""
 
 
 @dataclass(frozen=True)

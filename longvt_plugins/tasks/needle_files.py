@@ -72,7 +72,8 @@ def _write_options(folder: Path, size: NeedleSize) -> None:
     overview, crop = dataclasses.asdict(size.overview_policy), dataclasses.asdict(size.crop_policy)
     tool["config"] = {"type": "native", **crop}
     _write(folder / "crop_video.yaml", {"tools": [tool]})
-    _write(folder / "evaluation.yaml", {"tool": "crop_video.yaml", "overview": overview, "response_length": 4096})
+    evaluation = {"tool": "crop_video.yaml", "overview": overview, "response_length": size.response_length}
+    _write(folder / "evaluation.yaml", evaluation)
 
 
 def _write(path: Path, content: dict) -> None:

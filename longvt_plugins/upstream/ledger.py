@@ -37,6 +37,16 @@ LEDGER = (
         after="lmms_engine.parallel.process_group_manager",
     ),
     Workaround(
+        module="longvt_plugins.upstream.lmms_checkpoints",
+        why="A checkpoint is written under its final name, file by file, and a resumed run takes the newest name: a "
+        "run that was killed while it saved, or met a full disk, cannot go on. The last one is also written twice.",
+        where="lmms_engine/train/fsdp2/fsdp2_trainer.py:510 save_checkpoints, :349 train",
+        version="lmms-engine 0.1.4",
+        test="tests/upstream/test_lmms_checkpoints.py",
+        until="lmms-engine names a checkpoint once it is whole",
+        after="lmms_engine.train.fsdp2.fsdp2_trainer",
+    ),
+    Workaround(
         module="longvt_plugins.upstream.lmms_settings",
         why="Settings are accepted and silently not carried out: use_rmpad without liger, float16 for bf16: false, "
         "sequence parallelism without rmpad. A dataset sees only its own settings, so it cannot refuse them.",

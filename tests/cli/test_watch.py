@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from longvt_plugins.cli.watch import explain
+from longvt_plugins.launch.log import explain
 
 # A trainer that reports one phase, leaves a daemon behind (new session, parent gone), and then hangs.
 STALLS = """

@@ -41,7 +41,7 @@ def frames_of(message):
 
 
 def code_of(request):
-    return re.search(r"the code (\w+) a", text_of(request["messages"][1]))[1]
+    return re.search(r"the code (\w+)\?", text_of(request["messages"][1]))[1]
 
 
 def answer(digit):
