@@ -80,7 +80,10 @@ def prepare(folder: Path, recipe: str, each: int = 8, seed: int = 0) -> int:
     """Write chains and checkpoint below ``folder``, which holds the task's ``data/``; returns how many chains."""
     setting = Setting.of(compose_recipe(recipe, [f"longvt.data={folder}/data"]))
     chains = list(demonstrations(setting, each, seed))
-    make_tiny_qwen2_5_vl(folder / "start", texts_of(chains), seed=seed, spread=0.08)
+    # Without the codes, so that none is a token of its own: those of other splits are then letters that were taught.
+    codes = re.compile("|".join({code_of(row) for row in setting.rows}))
+    texts = [codes.sub("", text) for text in texts_of(chains)]
+    make_tiny_qwen2_5_vl(folder / "start", texts, seed=seed, spread=0.08)
     return write_chains(chains, folder / "chains.parquet")
 
 

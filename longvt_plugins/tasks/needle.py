@@ -45,12 +45,14 @@ class NeedleSize:
     """
 
     scenes: int
-    """Of a film in train and val."""
+    """Of a film in train and val, or of the longest."""
     held_out_scenes: int
     videos: tuple[int, int, int]
     """Films in train, val and held_out."""
     questions: int
     """Per film: as many scenes show a digit."""
+    least_scenes: int | None = None
+    """Of the shortest film in train and val; ``None``: all have ``scenes``."""
     code_length: int = 2
     digits: str = "0123456789"
     frame: tuple[int, int] = (112, 168)
@@ -69,7 +71,10 @@ class NeedleSize:
         checks = {
             f"scenes={self.scenes}, held_out_scenes={self.held_out_scenes}: there are too few codes": least_codes >= 1,
             f"held_out_scenes={self.held_out_scenes}: must be more than scenes": self.held_out_scenes > self.scenes,
-            f"questions={self.questions}: must lie between 1 and scenes": 1 <= self.questions <= self.scenes,
+            f"least_scenes={self.least_scenes}: must be at most scenes": self.shortest <= self.scenes,
+            f"questions={self.questions}: must lie between 1 and the scenes of the shortest film": (
+                1 <= self.questions <= self.shortest
+            ),
             f"digits={self.digits!r}: must be at least two different digits": (
                 self.digits.isdecimal() and len(set(self.digits)) == len(self.digits) > 1
             ),
@@ -90,6 +95,10 @@ class NeedleSize:
         return self.held_out_scenes if split == "held_out" else self.scenes
 
     @property
+    def shortest(self) -> int:
+        return self.scenes if self.least_scenes is None else self.least_scenes
+
+    @property
     def overview_policy(self) -> SamplingPolicy:
         """One tiny frame per scene."""
         pixels = math.prod(self.overview)
@@ -104,10 +113,11 @@ class NeedleSize:
 
 SIZES = {
     "demo": NeedleSize(
-        scenes=4,
-        held_out_scenes=5,
-        videos=(8, 2, 8),
-        questions=4,
+        scenes=5,
+        held_out_scenes=6,
+        videos=(16, 4, 16),
+        questions=2,
+        least_scenes=3,
         digits="0147",
         frame=(84, 112),
         overview=(56, 56),
@@ -152,10 +162,13 @@ def make_films(size: NeedleSize, seed: int = 0) -> list[Film]:
         end = first + math.floor(len(codes) * CODE_SHARES[split])
         answers = _balanced(size.digits, count * size.questions, rng)
         for number in range(count):
-            chosen = rng.sample(codes[first:end], size.scenes_of(split))
+            scenes = size.scenes_of(split)
+            if split != "held_out" and size.shortest < scenes:
+                scenes = rng.randint(size.shortest, scenes)
+            chosen = rng.sample(codes[first:end], scenes)
             digits, answers = answers[: size.questions], answers[size.questions :]
-            scenes = _scenes(size, chosen, digits, rng)
-            films.append(Film(f"{split}_{number:04d}.mp4", split, scenes, rng.randrange(1 << 30)))
+            shown = _scenes(size, chosen, digits, rng)
+            films.append(Film(f"{split}_{number:04d}.mp4", split, shown, rng.randrange(1 << 30)))
         first = end
     return films
 

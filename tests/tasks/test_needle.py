@@ -131,6 +131,8 @@ def test_a_seed_is_a_task():
         {"scenes": 100, "held_out_scenes": 200},
         {"held_out_scenes": 10},
         {"questions": 11},
+        {"least_scenes": 11},
+        {"least_scenes": 4},
         {"digits": "11"},
         {"fps": 5},
         {"scene_s": 1.0},
