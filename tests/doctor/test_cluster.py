@@ -12,12 +12,20 @@ from .broken import installed
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def patch():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, patch):
     """Address of a head here, and of a node whose metadata and folder are others."""
     here, there = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("there")
     site = tmp_path_factory.mktemp("site")
     installed("longvt-plugins", "9.9.9")(site)
     (here / "videos").mkdir()
+    # Ray puts the driver's folder first on every worker's path; a clone holds metadata of its own.
+    patch.chdir(here)
     port = free_port()
     common = ["--num-cpus=1", f"--temp-dir={left_of(port)}"]
     started = [start_ray(["--head", f"--port={port}", f"--node-ip-address={HEAD}", *common], here, here / "log")]
