@@ -95,4 +95,4 @@ class StalledRunError(LongVTError, TimeoutError):
 
 
 class StageError(LongVTError, RuntimeError):
-    """A stage of a run that failed; it is not stamped as done."""
+    """A stage of a run that failed, or a server that it needs; the stage is not stamped as done."""

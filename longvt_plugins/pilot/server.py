@@ -1,19 +1,9 @@
-"""``vllm serve`` of a checkpoint on the loopback, as the recipe's engine would run it, and its end.
-
-The server lives in a session of its own. It is ended when the block ends, when this process is told to end, and, by
-the kernel, when this process is killed.
-"""
+"""``vllm serve`` of a checkpoint on the loopback, as the recipe's engine would run it."""
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.evaluation.evaluate import SERVED
+from longvt_plugins.pipeline.serve import served
 
 GPU_SHARE = 0.9
 """Of the GPU's memory: here the engine has it alone."""
-_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -39,30 +29,12 @@ def serve(recipe: DictConfig, checkpoint: str, folder: str | os.PathLike[str], s
         start_s: seconds that it may take to answer.
 
     Raises:
-        ConfigError: it ended, or did not answer in time; with the end of its log.
+        StageError: it ended, or did not answer in time; with the last error of its log.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "server.log"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", checkpoint, "--host", "127.0.0.1"]
-    command += ["--port", str(port), *arguments(recipe, folder)]
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )  # fmt: skip
-        try:
-            _wait(server, f"http://127.0.0.1:{port}/health", start_s, log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            _end(server)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with served(checkpoint, checkpoint, folder / "server.log", arguments(recipe, folder), start_s) as url:
+        yield url
 
 
 def served_model(url: str, key: str) -> str:
@@ -120,34 +92,3 @@ def _argument(key: str, value: object) -> list[str]:
     if isinstance(value, bool):
         return [f"--{key}"] if value else []
     return [f"--{key}", json.dumps(value) if isinstance(value, dict | list) else str(value)]
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def _wait(server: subprocess.Popen, health: str, start_s: float, log: Path) -> None:
-    deadline = time.monotonic() + start_s
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            rule = f"ended with code {server.returncode}"
-            break
-        try:
-            with urllib.request.urlopen(health, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    else:
-        rule = f"did not answer within {start_s:.0f} s"
-    last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-    raise ConfigError("vllm serve", f"{rule}:\n{last}", f"See {log}, or pass --url of a server of your own.")
-
-
-def _end(server: subprocess.Popen) -> None:
-    """The server and what it started: asked first, then forced."""
-    for number, wait_s in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
-        try:
-            os.killpg(server.pid, number)
-            server.wait(wait_s)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue

@@ -25,11 +25,12 @@ POLL_S = 1.0
 
 @contextmanager
 def served(
-    checkpoint: Path, name: str, log: Path, options: Sequence[str] = (), timeout_s: float = 900.0
+    checkpoint: str | Path, name: str, log: Path, options: Sequence[str] = (), timeout_s: float = 900.0
 ) -> Iterator[str]:
     """The base URL of an OpenAI-compatible server.
 
     Args:
+        checkpoint: a folder, or a name that vLLM can download.
         name: under which the checkpoint is served.
         options: further ones of ``vllm serve``.
         timeout_s: in which it must become healthy.

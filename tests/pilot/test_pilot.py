@@ -6,11 +6,9 @@ import json
 import math
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -35,7 +33,6 @@ GROUPS = {
     19: "fault fault fault right",
 }
 """What the four trajectories of a row do, by the second at which its square appears."""
-SLEEP = 'echo $$ > "$(dirname "$0")/pid"; exec sleep 300'
 LIKELY = [(math.log(0.5), [math.log(0.5), math.log(0.25)])]
 
 
@@ -239,65 +236,6 @@ def test_rows_with_pictures_are_left_out_and_counted(demo, tmp_path):
     recipe = plan.read_recipe("longvt_demo", model, [*demo.overrides, f"data.train_files={tmp_path}/rows.parquet"])
     rollouts, left_out = plan.rollouts_of(recipe, model, 10, 3)
     assert (len(rollouts), left_out) == (3, 1) and not any(rollout.row["images"] for rollout in rollouts)
-
-
-def test_a_server_that_ends_is_named_with_its_log(demo, tmp_path, monkeypatch):
-    _program(tmp_path, monkeypatch, "echo no room for the KV cache; exit 3")
-    said = "ended with code 3:\nno room for the KV cache"
-    with pytest.raises(ConfigError, match=said), server.serve(demo.compose(), "m", tmp_path):
-        raise AssertionError("it never answers")
-
-
-def test_a_server_that_never_answers_is_ended(demo, tmp_path, monkeypatch):
-    _program(tmp_path, monkeypatch, SLEEP)
-    with pytest.raises(ConfigError, match="did not answer within 1 s"), server.serve(demo.compose(), "m", tmp_path, 1):
-        raise AssertionError("it never answers")
-    assert not _alive(int((tmp_path / "pid").read_text()))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_server_does_not_outlive_who_started_it(tmp_path, number):
-    """Told to end, or killed: the kernel tells the server."""
-    script = tmp_path / "starts.py"
-    script.write_text(
-        "import sys\n"
-        "from longvt_plugins.pilot import server\n"
-        "from longvt_plugins.testing.recipe import compose_recipe\n"
-        "server.sys.executable = sys.argv[2]\n"
-        "with server.serve(compose_recipe('longvt_demo'), 'm', sys.argv[1], 60): pass\n"
-    )
-    pid, program = tmp_path / "pid", _write(tmp_path, SLEEP)
-    starter = subprocess.Popen([sys.executable, str(script), str(tmp_path), str(program)], cwd=ROOT)
-    _until(lambda: pid.exists() and pid.read_text())
-    os.kill(starter.pid, number)
-    starter.wait(60)
-    _until(lambda: not _alive(int(pid.read_text())))
-
-
-def _write(folder: Path, script: str) -> Path:
-    """A program that stands where ``python -m vllm...`` stands; its folder is ``$0``'s."""
-    program = folder / "program"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    return program
-
-
-def _program(folder: Path, monkeypatch, script: str) -> None:
-    monkeypatch.setattr(server.sys, "executable", str(_write(folder, script)))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def _until(holds) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_the_server_is_given_what_the_recipe_gives_its_engine(demo, tmp_path):
