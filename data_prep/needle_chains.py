@@ -42,7 +42,7 @@ def demonstrate(setting: Setting, row: dict[str, Any], style: str, rng: random.R
     if not shows_digit(setting, row, windows[0]):
         windows.append(tuple(scene))
     digit = row["reward_model"]["ground_truth"]
-    looks = [Look(f"It is at {(start_s + end_s) / 2:.1f} s.", (start_s, end_s)) for start_s, end_s in windows]
+    looks = [Look(f"I look from {start_s:.0f} to {end_s:.0f} s.", (start_s, end_s)) for start_s, end_s in windows]
     return conversation(setting, row, looks, "I see it.", digit, name)
 
 

@@ -123,7 +123,7 @@ SIZES = {
         overview=(56, 56),
         scene_s=2.0,
         crop_frames=4,
-        response_length=320,
+        response_length=448,
     ),
     "tiny": NeedleSize(scenes=10, held_out_scenes=14, videos=(4, 2, 2), questions=5),
     "small": NeedleSize(scenes=16, held_out_scenes=32, videos=(32, 5, 10), questions=8),
