@@ -50,7 +50,7 @@ def at_step(folder: Path, step: int) -> bool:
 
 
 POINTS = {
-    "SFT after its first checkpoint": lambda folder: (folder / "sft" / "checkpoint-80").is_dir(),
+    "SFT after its first checkpoint": lambda folder: (folder / "sft" / "checkpoint-100").is_dir(),
     "RL in its third step": lambda folder: at_step(folder, 3),
     "RL after its first checkpoint": lambda folder: at_step(folder, 11),
     "the first evaluation": lambda folder: (folder / "evaluation" / "sft" / "crops" / "header.json").exists(),
