@@ -26,7 +26,7 @@ case ${1:-} in
     rows=$media/train.parquet held_out=$media/held_out.parquet
     sft_data=$run/chains.parquet sft_files="[{path:$run/chains.parquet,data_folder:$media}]" tool=$media/crop_video.yaml
     options=$media/evaluation.yaml
-    vllm="--max-model-len 1024 --gpu-memory-utilization 0.2 --enforce-eager --skip-mm-profiling"
+    vllm="--max-model-len 1280 --gpu-memory-utilization 0.2 --enforce-eager --skip-mm-profiling"
     export HF_HUB_OFFLINE=1
     if ! nvidia-smi -L > /dev/null 2>&1; then export VERL_PLATFORM=cpu; vllm+=" --dtype float32"; fi
     ;;
