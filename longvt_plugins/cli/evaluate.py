@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import sys
-from hashlib import blake2b
 from pathlib import Path
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.evaluation.evaluate import SERVED, Evaluation
+from longvt_plugins.evaluation.evaluate import Evaluation, template_hash
 from longvt_plugins.evaluation.options import read_file
 from longvt_plugins.evaluation.questions import read_questions
-from longvt_plugins.evaluation.summary import Summary, table
+from longvt_plugins.evaluation.summary import Summary, fault_lines, table
 
-from . import Outcome
+from . import Outcome, Told, key_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,32 +37,21 @@ def run(args: argparse.Namespace) -> Outcome:
         LongVTError: rows, options or folder with which it cannot be run.
     """
     options, tool = read_file(args.options)
-    key = os.environ.get(args.api_key_env, "") if args.api_key_env else "none"
-    if not key:
-        raise ConfigError(args.api_key_env, "is not set", "Export it, or leave --api-key-env out.")
-    evaluation = Evaluation(args.url, args.model, options, tool, args.mode, _hash(args.template), key)
+    key = key_of(args.api_key_env)
+    template = template_hash(_template(args.template))
+    evaluation = Evaluation(args.url, args.model, options, tool, args.mode, template, key)
     questions = read_questions(args.rows, args.root)
-    asked = 0
-
-    def told(_) -> None:
-        nonlocal asked
-        asked += 1
-        if asked % 50 == 0:
-            print(f"{asked} questions asked", file=sys.stderr, flush=True)
-
+    told = Told("{} questions asked")
     records = asyncio.run(evaluation.run(questions, args.output, args.concurrency, told))
     header = evaluation.header(questions)
     summary = Summary.of(records.values(), len(questions))
-    faults = {record.transcript.fault.message for record in records.values() if record.transcript.fault}
-    lines = [table([(header, summary)]), *(f"fault: {fault}" for fault in sorted(faults)[:5]), args.output]
-    data = {"asked": asked, "output": args.output, **summary.as_dict()}
+    lines = [table([(header, summary)]), *fault_lines(records.values()), args.output]
+    data = {"asked": told.count, "output": args.output, **summary.as_dict()}
     return Outcome(not summary.faulted, "\n".join(lines), data)
 
 
-def _hash(template: Path | None) -> str:
-    if template is None:
-        return SERVED
+def _template(path: Path | None) -> bytes | None:
     try:
-        return blake2b(template.read_bytes(), digest_size=16).hexdigest()
+        return path.read_bytes() if path else None
     except OSError as error:
-        raise ConfigError(str(template), f"cannot be read ({error.strerror})", "Correct --template.") from error
+        raise ConfigError(str(path), f"cannot be read ({error.strerror})", "Correct --template.") from error

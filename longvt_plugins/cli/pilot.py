@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 from longvt_plugins.errors import ConfigError
 
-from . import Outcome
+from . import Outcome, Told, key_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +39,13 @@ def run(args: argparse.Namespace) -> Outcome:
     Raises:
         LongVTError: a recipe, rows or a server with which it cannot be done.
     """
-    from longvt_plugins.evaluation.evaluate import SERVED
+    from longvt_plugins.evaluation.evaluate import template_hash
     from longvt_plugins.evaluation.results import open_result
+    from longvt_plugins.evaluation.summary import fault_lines
     from longvt_plugins.pilot import plan
     from longvt_plugins.pilot.figures import Figures
     from longvt_plugins.pilot.report import report
-    from longvt_plugins.pilot.server import serve, served_model, template_hash
+    from longvt_plugins.pilot.server import serve, served_model
     from longvt_plugins.pilot.verdict import verdict
 
     recipe = plan.read_recipe(args.recipe, args.checkpoint, args.overrides)
@@ -58,19 +59,12 @@ def run(args: argparse.Namespace) -> Outcome:
         rollouts, left_out = plan.rollouts_of(recipe, args.checkpoint, args.rows, n)
     if not rollouts:
         raise ConfigError(f"{args.rows} rows", "all show pictures, which pilot cannot send", "Pass --rows with more.")
-    asked = 0
-
-    def told(_) -> None:
-        nonlocal asked
-        asked += 1
-        if asked % 50 == 0:
-            print(f"{asked} of {len(rollouts)} trajectories", file=sys.stderr, flush=True)
-
-    key = os.environ.get(args.api_key_env, "") if args.api_key_env else "none"
-    if not key:
-        raise ConfigError(args.api_key_env, "is not set", "Export it, or leave --api-key-env out.")
+    told = Told(f"{{}} of {len(rollouts)} trajectories")
+    key = key_of(args.api_key_env)
     model = served_model(args.url, key) if args.url else args.checkpoint
-    evaluation = replace(how, model=model, api_key=key, template=SERVED if args.url else template_hash(recipe))
+    template = None if args.url else recipe.actor_rollout_ref.model.custom_chat_template
+    shown = template_hash(template.encode() if template else None)
+    evaluation = replace(how, model=model, api_key=key, template=shown)
     # A folder that holds something else is refused before a server costs minutes.
     with open_result(output, evaluation.header(rollouts)):
         pass
@@ -80,11 +74,10 @@ def run(args: argparse.Namespace) -> Outcome:
     metric = groups.metric if groups.enable else None
     found = Figures.of(records.values(), metric)
     reasons = verdict(found, n, offers_tool=evaluation.mode == "crops")
-    faults = sorted({r.transcript.fault.message for r in records.values() if r.transcript.fault})[:5]
     head = f"{found.groups} rows x {n} trajectories of {args.recipe} from {args.checkpoint}; records: {output}"
     if left_out:
         head += f"; {left_out} rows with pictures left out"
-    lines = [head, *(f"fault: {fault}" for fault in faults), report(found, n, metric, reasons)]
+    lines = [head, *fault_lines(records.values()), report(found, n, metric, reasons)]
     data = {"n": n, "left_out": left_out, "output": output, "go": not reasons, "figures": found.as_dict()}
     data["reasons"] = [asdict(reason) for reason in reasons]
     return Outcome(not reasons, "\n".join(lines), data)

@@ -11,8 +11,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from longvt_plugins.cli import Outcome
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.cli import Outcome, command_of
 
 URL_VARIABLE = "LONGVT_SERVER"
 
@@ -33,9 +32,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """
     from longvt_plugins.pipeline.serve import served
 
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if not command:
-        raise ConfigError("longvt serve", "needs a command after --", "See longvt serve --help.")
+    command = command_of(args.command, "serve")
     with served(args.checkpoint, args.name, args.log, shlex.split(args.vllm), args.timeout) as url:
         code = subprocess.run(command, env={**os.environ, URL_VARIABLE: url}).returncode
     return Outcome(code == 0, f"{args.name}: {command[0]} ended with {code}", {"exit_code": code, "log": str(args.log)})

@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from longvt_plugins.cli import Outcome
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.cli import Outcome, command_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +25,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """
     from longvt_plugins.pipeline.stage import Stage
 
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if not command:
-        raise ConfigError("longvt stage", "needs a command after --", "See longvt stage --help.")
+    command = command_of(args.command, "stage")
     stage = Stage(args.name, args.folder, tuple(command), tuple(args.inputs), tuple(args.outputs), args.show, args.redo)
     said: list[str] = []
 

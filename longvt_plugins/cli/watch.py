@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from longvt_plugins.cli import Outcome
+from longvt_plugins.cli import Outcome, command_of
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.launch.log import explain
 from longvt_plugins.launch.nodes import NodeWatch
@@ -41,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if not command:
-        raise ConfigError("longvt watch", "needs a command after --", "See longvt watch --help.")
+    command = command_of(args.command, "watch")
     code, message = Watch(command, args.folder, args.log, args.idle, args.ray).run()
     return Outcome(ok=code == 0, text=message, data={"exit_code": code, "message": message})
 

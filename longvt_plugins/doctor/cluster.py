@@ -6,7 +6,6 @@ load ours; where the code is the same, the node examines itself.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any
 
 from longvt_plugins.errors import CheckError, ConfigError
 from longvt_plugins.launch.finding import Finding
+from longvt_plugins.launch.nodes import listens
 
 from . import child, packages
 
@@ -94,17 +94,11 @@ def _told(node: dict) -> str:
 
 
 def answers(address: str, wait_s: float) -> bool:
-    """Whether something listens at ``HOST:PORT``. Ray itself would try for many minutes."""
-    host, _, port = address.rpartition(":")
+    """Whether something listens at ``HOST:PORT`` within ``wait_s``."""
     deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            with socket.create_connection((host, int(port)), timeout=5):
-                return True
-        except (OSError, ValueError):
-            if time.monotonic() > deadline:
-                return False
+    while not (found := listens(address)) and time.monotonic() <= deadline:
         time.sleep(0.5)
+    return found
 
 
 def differences(where: str, here: dict, there: dict) -> Iterator[Finding]:

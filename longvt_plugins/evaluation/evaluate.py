@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 from longvt_plugins.errors import ConfigError, LongVTError
@@ -28,6 +29,11 @@ from .questions import Question, hash_of
 from .results import EvaluationRecord, Header, open_result
 
 SERVED = "served"
+
+
+def template_hash(template: bytes | None) -> str:
+    """Of a chat template, as a header has it; ``None``: whatever the server has."""
+    return SERVED if template is None else blake2b(template, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,12 @@ def table(rows: Sequence[tuple[Header, Summary]]) -> str:
     return "\n".join([*text, *(f"ended by: {end}" for end in ends if end)])
 
 
+def fault_lines(records: Iterable[EvaluationRecord], most: int = 5) -> list[str]:
+    """What faulted records say, each thing once."""
+    said = {record.transcript.fault.message for record in records if record.transcript.fault}
+    return [f"fault: {message}" for message in sorted(said)[:most]]
+
+
 def _iou(record: EvaluationRecord) -> float:
     return temporal_iou([crop.span_s for crop in record.transcript.crops_ok()], record.segments)
 

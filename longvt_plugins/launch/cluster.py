@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.trainer.options import read_options
 
 from .compose import compose_recipe
+from .nodes import listens
 from .processes import ending_all
 
 POLL_S = 1.0
@@ -98,7 +98,7 @@ class Launch:
     def _head(self) -> tuple[int, str]:
         address = self.place.address
         if not self.joined:
-            if _listens(address):
+            if listens(address):
                 return 1, f"{address} is in use. Choose another port: --port, or LONGVT_PORT"
             ray = self._start_ray("--head", f"--port={self.place.port}", "--include-dashboard=false")
             if not self._wait_for(address, ray):
@@ -157,7 +157,7 @@ class Launch:
     def _wait_for(self, address: str, ray: subprocess.Popen | None = None) -> bool:
         deadline = time.monotonic() + self.wait_s
         while time.monotonic() < deadline and (ray is None or ray.poll() is None):
-            if _listens(address):
+            if listens(address):
                 return True
             time.sleep(POLL_S)
         return False
@@ -184,16 +184,7 @@ def data_paths(config: DictConfig) -> list[str]:
 
 def _gone(address: str) -> bool:
     for _ in range(TRIES):
-        if _listens(address):
+        if listens(address):
             return False
         time.sleep(2)
     return True
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with closing(socket.create_connection((host, int(port)), timeout=5)):
-            return True
-    except OSError:
-        return False

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
 
 PERIOD_S = 2.0
+
+
+def listens(address: str) -> bool:
+    """Whether something answers at ``HOST:PORT``. Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=5):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 class NodeWatch:

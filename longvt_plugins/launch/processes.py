@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,13 +19,22 @@ _PR_SET_CHILD_SUBREAPER = 36
 def ending_all() -> Iterator[None]:
     """Ends every process below this one on the way out, whatever the way; SIGTERM and SIGHUP become ways out."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with signals_leave() as numbers:
+        try:
+            yield
+        finally:
+            for number in numbers:
+                signal.signal(number, signal.SIG_IGN)
+            end_descendants()
+
+
+@contextmanager
+def signals_leave() -> Iterator[tuple[int, ...]]:
+    """Within the block SIGTERM and SIGHUP, which it is given, raise SystemExit, so that it is left in good order."""
     previous = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield tuple(previous)
     finally:
-        for number in previous:
-            signal.signal(number, signal.SIG_IGN)
-        end_descendants()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -57,10 +66,19 @@ def descendants(root: int) -> list[int]:
 
 def end_descendants() -> int:
     """End every process below this one: asked first, then forced. Returns how many there were."""
+    return end_each(lambda: descendants(os.getpid()), GRACE_S, _reap)
+
+
+def end_each(find: Callable[[], list[int]], grace_s: float, then: Callable[[], None] = lambda: None) -> int:
+    """End what ``find`` finds until it finds nothing: asked first, then forced. Returns how many there were.
+
+    Args:
+        then: called after each look.
+    """
     ended: set[int] = set()
-    for number, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
-        deadline = time.monotonic() + wait_s
-        while (left := descendants(os.getpid())) and time.monotonic() < deadline:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + grace_s
+        while (left := find()) and time.monotonic() < deadline:
             for pid in left:
                 if number == signal.SIGKILL or pid not in ended:
                     try:
@@ -69,7 +87,7 @@ def end_descendants() -> int:
                         continue
                     ended.add(pid)
             time.sleep(0.1)
-            _reap()
+            then()
     return len(ended)
 
 

@@ -7,13 +7,11 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.evaluation.evaluate import SERVED
 from longvt_plugins.pipeline.serve import served
 
 GPU_SHARE = 0.9
@@ -52,12 +50,6 @@ def served_model(url: str, key: str) -> str:
     if len(models) != 1:
         raise ConfigError(url, f"serves {models}", "Serve the checkpoint alone.")
     return models[0]
-
-
-def template_hash(recipe: DictConfig) -> str:
-    """Of the chat template that ``serve`` starts with, as an evaluation's header has it."""
-    template = recipe.actor_rollout_ref.model.custom_chat_template
-    return blake2b(template.encode(), digest_size=16).hexdigest() if template else SERVED
 
 
 def arguments(recipe: DictConfig, folder: Path) -> list[str]:

@@ -10,13 +10,13 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+from longvt_plugins.launch.processes import end_each, signals_leave
 
 GRACE_S = 20.0
 _PR_SET_PDEATHSIG = 1
@@ -36,37 +36,25 @@ def started(command: Sequence[str], mark: str, log: Path | None = None) -> Itera
     output: Any = log.open("ab") if log else None
     environment = {**os.environ, _variable(mark): mark}
     # What this process was asked to stop for stops the block, and so the command.
-    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        child = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if log else None,
-            env=environment,
-            preexec_fn=_end_with_parent,
-        )
-        yield child
-    finally:
-        end(mark)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if output:
-            output.close()
+    with signals_leave():
+        try:
+            yield subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if log else None,
+                env=environment,
+                preexec_fn=_end_with_parent,
+            )
+        finally:
+            end(mark)
+            if output:
+                output.close()
 
 
 def end(mark: str, grace_s: float = GRACE_S) -> int:
     """End all processes with this mark: asked first, then forced. Returns how many there were."""
-    ended: set[int] = set()
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + grace_s
-        while (left := marked(mark)) and time.monotonic() < deadline:
-            for pid in left:
-                if number == signal.SIGKILL or pid not in ended:
-                    ended.add(pid)
-                    _kill(pid, number)
-            time.sleep(0.1)
-    return len(ended)
+    return end_each(lambda: marked(mark), grace_s)
 
 
 def wait(child: subprocess.Popen, timeout_s: float) -> int | None:
@@ -94,15 +82,6 @@ def marked(mark: str) -> list[int]:
 def _variable(mark: str) -> str:
     """One per mark, so that marks of nested commands stand side by side."""
     return f"LONGVT_MARK_{blake2b(mark.encode(), digest_size=8).hexdigest()}"
-
-
-def _kill(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _leave(number: int, _frame: Any) -> None:
-    sys.exit(128 + number)
 
 
 def _end_with_parent() -> None:

@@ -142,7 +142,8 @@ class Stage:
         if not there:
             return "begins again, its outputs are gone"
         found = found or self._changed(stamp)
-        shown = "; ".join(found[:SHOWN_CHANGES]) + (f"; and {len(found) - SHOWN_CHANGES} more" if found[8:] else "")
+        more = len(found) - SHOWN_CHANGES
+        shown = "; ".join(found[:SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
         if not self.redo:
             remedy = f"Remove {', '.join(there)}, or allow it with --redo, to make it again; or undo the change."
             raise ConfigError(f"stage {self.name}", f"was made from something else: {shown}", remedy)

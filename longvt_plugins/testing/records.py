@@ -1,9 +1,10 @@
-"""Trajectory records without a run."""
+"""Records of trajectories and of evaluations, without a run."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from longvt_plugins.evaluation.results import EvaluationRecord
 from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
 
 
@@ -48,3 +49,22 @@ def trajectory(
         weights_step=(0, 0),
     )
     return TrajectoryRecord(**(fields | changes))
+
+
+def evaluated(id: str, transcript: Transcript, acc: float | None, **reward: Any) -> EvaluationRecord:
+    """A question of an evaluation with this answer score.
+
+    Args:
+        reward: further fields of its ``RewardRecord``.
+    """
+    fields = dict(score=acc or 0.0, acc=acc, format=1.0, grounding=None, tool_calls=0, crops_ok=0)
+    fields |= dict(abstained=False, faulted=False, reason="") | reward
+    return EvaluationRecord(
+        id=id,
+        data_source="d",
+        question="?",
+        ground_truth="1",
+        segments=(),
+        transcript=transcript,
+        reward=RewardRecord(**fields),
+    )

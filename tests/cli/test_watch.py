@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from longvt_plugins.launch.log import explain
+from longvt_plugins.testing.processes import mentioning
 
 # A trainer that reports one phase, leaves a daemon behind (new session, parent gone), and then hangs.
 STALLS = """
@@ -45,30 +45,18 @@ def watch(tmp_path: Path, *command: str, idle: float = 2.0) -> subprocess.Comple
     )
 
 
-def alive(marker: str) -> list[str]:
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            command = Path("/proc", entry, "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if marker in command and int(entry) != os.getpid():
-            found.append(command)
-    return found
-
-
 def test_a_stalled_run_is_ended_with_a_message_and_no_process_left(tmp_path):
     done = watch(tmp_path, sys.executable, "-c", STALLS, str(tmp_path))
     assert done.returncode == 1
     assert "step 2/4: weight sync" in done.stdout
     assert "stalled: no new phase for 2 s in 'weight sync'; ended 2 processes" in done.stdout
-    assert alive(str(tmp_path)) == []
+    assert mentioning(str(tmp_path)) == {}
 
 
 def test_a_run_that_never_reports_is_ended_too(tmp_path):
     done = watch(tmp_path, sys.executable, "-c", "import time; time.sleep(600)", str(tmp_path))
     assert done.returncode == 1 and "in 'start-up'" in done.stdout
-    assert alive(str(tmp_path)) == []
+    assert mentioning(str(tmp_path)) == {}
 
 
 def test_progress_keeps_a_slow_run_alive(tmp_path):
@@ -102,7 +90,7 @@ def test_interrupting_the_watch_ends_the_run(tmp_path):
         time.sleep(0.1)
     process.terminate()
     assert process.wait(timeout=60) != 0
-    assert alive(str(tmp_path)) == []
+    assert mentioning(str(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from longvt_plugins.cli.main import main
 from longvt_plugins.errors import ConfigError, DataError
 from longvt_plugins.evaluation.compare import compare, sign_test
-from longvt_plugins.evaluation.results import HEADER, RECORDS, EvaluationRecord, Header, open_result
-from longvt_plugins.types import RewardRecord, Transcript
+from longvt_plugins.evaluation.results import HEADER, RECORDS, Header, open_result
+from longvt_plugins.testing.records import evaluated
+from longvt_plugins.types import Transcript
 
 HEADER_A = Header(
     model="a", mode="crops", rows="r", questions=4, profile="frames-time", template="t", options={"response_length": 9}
@@ -19,29 +20,8 @@ def write(folder, scores, **changes):
     """A result with these answer scores; ``None``: a fault."""
     with open_result(folder, HEADER_A.model_copy(update=changes)) as result:
         for number, acc in enumerate(scores):
-            reward = RewardRecord(
-                score=acc or 0,
-                acc=acc,
-                format=1,
-                grounding=None,
-                tool_calls=0,
-                crops_ok=0,
-                abstained=False,
-                faulted=acc is None,
-                reason="",
-            )
             transcript = Transcript(ended_by="fault" if acc is None else "answer")
-            result.add(
-                EvaluationRecord(
-                    id=str(number),
-                    data_source="d",
-                    question="?",
-                    ground_truth="1",
-                    segments=(),
-                    transcript=transcript,
-                    reward=reward,
-                )
-            )
+            result.add(evaluated(str(number), transcript, acc, faulted=acc is None))
     return folder
 
 

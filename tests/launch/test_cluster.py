@@ -15,7 +15,8 @@ import pytest
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.launch.cluster import Launch, Place, data_paths
 from longvt_plugins.launch.compose import compose_recipe
-from longvt_plugins.testing.ray_nodes import HEAD, OTHER, ROOT, free_port, mentioning, python
+from longvt_plugins.testing.processes import mentioning
+from longvt_plugins.testing.ray_nodes import HEAD, OTHER, ROOT, free_port, python
 from longvt_plugins.trainer import progress
 
 LIMIT_S = 600

@@ -20,7 +20,7 @@ import yaml
 
 from longvt_plugins.cli import launch
 from longvt_plugins.launch.compose import compose_recipe
-from longvt_plugins.testing.ray_nodes import mentioning
+from longvt_plugins.testing.processes import mentioning
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "launch"
 JOBS = ("ray.sh", "slurm.sbatch", "skypilot.yaml", "kuberay.yaml", "Dockerfile")

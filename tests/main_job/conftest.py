@@ -24,6 +24,7 @@ import pytest
 from longvt_plugins.datasets.schema import RL_SCHEMA
 from longvt_plugins.reward.ledger import Ledger, LedgerEntry
 from longvt_plugins.testing.judge_server import JudgeServer
+from longvt_plugins.testing.processes import mentioning
 from longvt_plugins.trainer import progress, trajectory_log
 from longvt_plugins.types import TrajectoryRecord
 
@@ -101,7 +102,7 @@ def run(tmp_path_factory) -> Run:
     outage.join()
     judge.stop()
     after = len(judge.asked) - asked[0] if asked else 0
-    return Run(folder, watch.returncode, output, _mentioning(str(folder)), after)
+    return Run(folder, watch.returncode, output, list(mentioning(str(folder)).values()), after)
 
 
 def _python(arguments: list[str], environment: dict[str, str]) -> None:
@@ -130,16 +131,3 @@ def _outage(judge: JudgeServer, watch: subprocess.Popen, file: Path, asked: list
 def _wait_for(process: subprocess.Popen, file: Path, reached) -> None:
     while process.poll() is None and not ((at := progress.read(file)) and reached(at)):
         time.sleep(0.02)
-
-
-def _mentioning(text: str) -> list[str]:
-    """Command lines of processes, other than this one, that mention ``text``."""
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            command = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if text in command and int(entry) != os.getpid():
-            found.append(command)
-    return found

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from longvt_plugins.cli.watch import descendants
+from longvt_plugins.launch.processes import descendants
+from longvt_plugins.testing.processes import mentioning
 from longvt_plugins.trainer import progress
 
 pytestmark = pytest.mark.full
@@ -31,7 +32,7 @@ def test_a_killed_engine_ends_the_run(run, tmp_path, overrides):
         while not in_rollouts_of_step_2(tmp_path):
             assert watch.poll() is None, watch.stdout.read()
             time.sleep(0.02)
-        (engine,) = [pid for pid in descendants(watch.pid) if "EngineCore" in title(pid)]
+        (engine,) = mentioning("EngineCore").keys() & set(descendants(watch.pid))
         os.kill(engine, signal.SIGKILL)
         said, _ = watch.communicate(timeout=280)
     finally:
@@ -47,10 +48,3 @@ def test_a_killed_engine_ends_the_run(run, tmp_path, overrides):
 def in_rollouts_of_step_2(folder: Path) -> bool:
     record = progress.read(folder / progress.FILE_NAME)
     return record is not None and record["step"] >= 2 and record["phase"] == "rollouts"
-
-
-def title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""

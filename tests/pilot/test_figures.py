@@ -11,7 +11,8 @@ from longvt_plugins.evaluation.results import EvaluationRecord
 from longvt_plugins.pilot import verdict as rules
 from longvt_plugins.pilot.figures import Figures, Part
 from longvt_plugins.pilot.verdict import verdict
-from longvt_plugins.types import Fault, RewardRecord, TokenEntropy, Transcript
+from longvt_plugins.testing.records import evaluated
+from longvt_plugins.types import Fault, TokenEntropy, Transcript
 
 GROUPS, N = 12, 6
 
@@ -21,28 +22,19 @@ def record(group: int, k: int, rng: np.random.Generator) -> EvaluationRecord:
     acc = None if faulted or abstained else float(rng.choice([0, 0.5, 1]) if group % 3 else group % 2)
     form = float(rng.random() < 0.7) if group % 3 else 1.0
     grounding = None if group % 4 == 0 else float(rng.choice([0.0, 0.25]))
-    reward = RewardRecord(
+    transcript = Transcript(ended_by="answer", fault=Fault(kind="x", message="y") if faulted else None)
+    made = evaluated(
+        f"{group}.{k}",
+        transcript,
+        acc,
         score=0.0 if acc is None else acc + 0.2 * form,
-        acc=acc,
         format=form,
         grounding=grounding,
-        tool_calls=0,
-        crops_ok=0,
         abstained=abstained and not faulted,
         faulted=faulted,
-        reason="",
     )
-    transcript = Transcript(ended_by="answer", fault=Fault(kind="x", message="y") if faulted else None)
-    return EvaluationRecord(
-        id=f"{group}.{k}",
-        data_source="d",
-        question="?",
-        ground_truth="1",
-        segments=(),
-        transcript=transcript,
-        reward=reward,
-        entropy=TokenEntropy(tokens=k + 1, nats=float(group), listed_nats=group / 2),
-    )
+    entropy = TokenEntropy(tokens=k + 1, nats=float(group), listed_nats=group / 2)
+    return made.model_copy(update={"entropy": entropy})
 
 
 @pytest.mark.parametrize("seed", range(5))

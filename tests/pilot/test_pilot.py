@@ -22,6 +22,7 @@ from longvt_plugins.episode import write_call
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.pilot import plan, server
 from longvt_plugins.testing.chat_server import ChatServer
+from longvt_plugins.testing.processes import mentioning
 
 ROOT = Path(__file__).parents[2]
 N = 4
@@ -265,12 +266,4 @@ def test_a_real_server_of_a_taught_checkpoint(tmp_path, capsys):
     assert found["parse_rate"] > 0.5 and found["tool_use"] > 0.5
     assert 0 < found["entropy"] < 3 and found["entropy_listed"] > 0
     assert code == (0 if said["go"] else 1)
-    commands = [_command(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    assert not any(f"serve {model}" in command for command in commands)
-
-
-def _command(pid: str) -> str:
-    try:
-        return Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
+    assert not mentioning(f"serve {model}")
