@@ -17,7 +17,7 @@ case ${1:-} in
     rows=data/longvt/parquet/longvt_rl_selfqa_1k6.parquet held_out=data/longvt/parquet/longvt_rl_val_114.parquet
     sft_data=data/longvt/parquet sft_files="" tool=recipes/rl/tools/crop_video_7b.yaml
     options=recipes/evaluation/longvt_7b.yaml
-    vllm="--max-model-len 52384 --gpu-memory-utilization 0.85"
+    vllm="--max-model-len 53248 --gpu-memory-utilization 0.85"
     ;;
   demo)
     run=${2:-runs/pipeline_demo} gpus=1 idle_s=600 grounding=0.9
@@ -26,7 +26,7 @@ case ${1:-} in
     rows=$media/train.parquet held_out=$media/held_out.parquet
     sft_data=$run/chains.parquet sft_files="[{path:$run/chains.parquet,data_folder:$media}]" tool=$media/crop_video.yaml
     options=$media/evaluation.yaml
-    vllm="--max-model-len 1280 --gpu-memory-utilization 0.2 --enforce-eager --skip-mm-profiling"
+    vllm="--max-model-len 2048 --gpu-memory-utilization 0.2 --enforce-eager --skip-mm-profiling"
     export HF_HUB_OFFLINE=1
     if ! nvidia-smi -L > /dev/null 2>&1; then export VERL_PLATFORM=cpu; vllm+=" --dtype float32"; fi
     ;;
