@@ -1,9 +1,10 @@
 """GRPO on one GPU: the demo for 20 steps, killed and resumed, and against the path that crop_video replaces.
 
-    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume fp32 verify report [--steps 20]
+    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume fp32 profiles verify report [--steps 20]
 
-Phases run in the order given; each but ``report`` starts training once and ends within nine minutes, so that they fit
-hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight sync uses one socket path per host.
+Phases run in the order given; each but ``report`` and ``profiles`` starts training once and ends within nine minutes,
+so that they fit hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight sync uses one socket path
+per host.
 
 * prepare   footage, and a checkpoint that calls the tool
 * plugin    ``longvt_demo``, with validation and checkpoint half-way and at the end
@@ -11,6 +12,7 @@ hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight syn
 * kill      the same as plugin, ended with SIGKILL, all processes at once, after seven tenths of the steps
 * resume    what ``kill`` left, from its checkpoint to the end
 * fp32      the same as plugin for three steps, engine and actor in float32
+* profiles  the same for three steps in each of the other media profiles, from ``prepare``'s checkpoint
 * verify    ``longvt verify`` for every media profile in bf16 and fp32, on the checkpoint before and after training
             (``plugin``), and on a random Qwen3-VL
 * report    ``results/gpu.md``, ``results/gpu_probabilities.md`` from what the phases left (``gpu_report.py``)
@@ -38,6 +40,7 @@ import gpu_report
 from longvt_plugins.cli.watch import Watch
 from longvt_plugins.launch.log import explain
 from longvt_plugins.launch.processes import descendants
+from longvt_plugins.tokens.profiles import STAMP
 from longvt_plugins.trainer import progress
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +59,8 @@ FLOAT32 = (
     "+actor_rollout_ref.actor.fsdp_config.mixed_precision={param_dtype: fp32, reduce_dtype: fp32, buffer_dtype: fp32}",
     "actor_rollout_ref.rollout.dtype=float32",
 )
+
+SHORT = ("trainer.total_training_steps=3", "trainer.save_freq=-1", "trainer.test_freq=-1")
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,15 @@ class Experiment:
         self._train("resume", self.folder / "killed", "trainer.resume_mode=auto")
 
     def fp32(self) -> None:
-        short = ("trainer.total_training_steps=3", "trainer.save_freq=-1", "trainer.test_freq=-1")
-        self._train("fp32", fresh(self.folder / "fp32"), *FLOAT32, *short)
+        self._train("fp32", fresh(self.folder / "fp32"), *FLOAT32, *SHORT)
+
+    def profiles(self) -> None:
+        for profile in PROFILES[1:]:
+            run = fresh(self.folder / profile)
+            # Without the stamp of the profile in which it was taught: here probabilities count, not what it answers.
+            model = shutil.copytree(self.folder / "model", run / "model", ignore=shutil.ignore_patterns(STAMP))
+            chosen = (f"actor_rollout_ref.model.path={model}", f"+data.longvt.profile={profile}")
+            self._train(profile, run, *chosen, *SHORT)
 
     def verify(self) -> None:
         """Several at once: each is a process with a small engine, and most of its time is start-up."""
@@ -200,7 +212,7 @@ def _reaped() -> int:
         return 0
 
 
-PHASES = ("prepare", "plugin", "mcp", "kill", "resume", "fp32", "verify", "report")
+PHASES = ("prepare", "plugin", "mcp", "kill", "resume", "fp32", "profiles", "verify", "report")
 
 
 def main() -> None:

@@ -31,14 +31,16 @@ PACKAGES = (
     "decord",
     "qwen-vl-utils",
 )
+OTHER_PROFILES = ("longvt-compat", "native")
 RUNS = {
     "plugin": "crop_video",
     "resume": "crop_video, resumed",
     "mcp": "MCP and PNG",
     "fp32": "crop_video, float32",
+    **{profile: f"crop_video, {profile}" for profile in OTHER_PROFILES},
 }
 TIMED = ("plugin", "resume", "mcp")
-PHASES = ("plugin", "mcp", "kill", "resume", "fp32", "verify")
+PHASES = ("plugin", "mcp", "kill", "resume", "fp32", *OTHER_PROFILES, "verify")
 OURS = "longvt/time/"
 PROBABILITIES = ("rollout_probs_diff_mean", "rollout_probs_diff_max", "rollout_actor_probs_pearson_corr")
 
@@ -51,7 +53,7 @@ def write(folder: Path, results: Path, steps: int) -> None:
         "gpu.md": (timed.keys() - {"plugin"}, head(folder, "GRPO on one GPU", (*TIMED, "kill")),
                    step_times(timed), crops(folder), resumed(folder, steps)),
         "gpu_probabilities.md": (read_note(folder, "verify"),
-                   head(folder, "Rollout against actor on one GPU", ("plugin", "fp32", "verify")),
+                   head(folder, "Rollout against actor on one GPU", ("plugin", "fp32", *OTHER_PROFILES, "verify")),
                    probabilities(metrics), verified(folder)),
     }  # fmt: skip
     for name, (wanted, *sections) in reports.items():

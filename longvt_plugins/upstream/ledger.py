@@ -100,6 +100,27 @@ LEDGER = (
         after="verl.workers.engine.fsdp.transformer_impl",
     ),
     Workaround(
+        module="longvt_plugins.upstream.verl_fp32_head",
+        why="The actor rounds each logit to bfloat16, as vLLM does (next entry): between 8 and 16 neighbours are 0.06 "
+        "apart, so where the two sides round to different ones an uncertain token's probability differs by percents. "
+        "On where LONGVT_FP32_HEAD is 1.",
+        where="verl/workers/engine/fsdp/transformer_impl.py:254 _build_module",
+        version="verl 0.9.1",
+        test="tests/upstream/test_fp32_head.py",
+        until="verl's FSDP engine has a setting for the head's precision",
+        after="verl.workers.engine.fsdp.transformer_impl",
+    ),
+    Workaround(
+        module="longvt_plugins.upstream.vllm_fp32_head",
+        why="The rollout engine's side of the entry before: head_dtype is for pooling models alone.",
+        where="vllm/model_executor/layers/vocab_parallel_embedding.py:67 UnquantizedEmbeddingMethod.apply; "
+        "vllm/config/model.py:1671 head_dtype",
+        version="vllm 0.24.0",
+        test="tests/upstream/test_fp32_head.py",
+        until="vLLM takes head_dtype: float32 for generation",
+        after="vllm.model_executor.layers.vocab_parallel_embedding",
+    ),
+    Workaround(
         module="longvt_plugins.upstream.vllm_onednn",
         why="vLLM packs each linear layer into a oneDNN handle and empties its weight, so the first weight sync "
         "finds nothing to load into, fails, and leaves the sender waiting for ever.",

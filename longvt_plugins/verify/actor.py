@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from longvt_plugins.upstream import verl_fp32_head
+
 from .sample import Sample
 
 FEATURES = ("pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw")
@@ -28,6 +30,8 @@ class Actor:
         self.model = AutoModelForImageTextToText.from_pretrained(
             model, dtype=torch.float32, attn_implementation="sdpa"
         ).to(self.device)
+        if autocast:
+            verl_fp32_head.use(self.model)
         self.model.eval()
 
     def log_probs(self, sample: Sample, features: Mapping[str, Any] | None = None) -> np.ndarray:

@@ -96,11 +96,14 @@ def open_vllm(model: str, dtype: str, max_model_len: int, max_images: int) -> An
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from longvt_plugins import cpu
+    from longvt_plugins.upstream import verl_fp32_head
 
     # CUDA may be in use here already, and a fork cannot use it again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     # Top-p and top-k, which FlashInfer would sample, are off: it need not be installed.
     os.environ["VLLM_USE_FLASHINFER_SAMPLER"] = "0"
+    # As the recipes for GPUs; Actor has the other side.
+    os.environ[verl_fp32_head.VARIABLE] = "1"
     if dtype == "float32":
         # Triton's attention would multiply in TF32, with ten bits.
         os.environ["TRITON_F32_DEFAULT"] = "ieee"
