@@ -40,7 +40,7 @@ import gpu_report
 from longvt_plugins.cli.watch import Watch
 from longvt_plugins.launch.log import explain
 from longvt_plugins.launch.processes import descendants
-from longvt_plugins.tokens.profiles import STAMP
+from longvt_plugins.tokens.profiles import PROFILES, STAMP
 from longvt_plugins.trainer import progress
 
 ROOT = Path(__file__).parents[1]
@@ -49,8 +49,7 @@ TEACH = "longvt_plugins.testing.teach"
 KILL_PHASE = "policy update"
 IDLE_S = 300
 VERIFY_AT_ONCE = 6
-PROFILES = ("frames-time", "longvt-compat", "native")
-VERIFIED = {"before": PROFILES, "after": PROFILES, "qwen3": ("frames-time", "native")}
+VERIFIED = {"before": tuple(PROFILES), "after": tuple(PROFILES), "qwen3": ("frames-time", "native")}
 """Media profiles proven on each checkpoint."""
 PR_SET_CHILD_SUBREAPER = 36
 FLOAT32 = (
@@ -59,7 +58,6 @@ FLOAT32 = (
     "+actor_rollout_ref.actor.fsdp_config.mixed_precision={param_dtype: fp32, reduce_dtype: fp32, buffer_dtype: fp32}",
     "actor_rollout_ref.rollout.dtype=float32",
 )
-
 SHORT = ("trainer.total_training_steps=3", "trainer.save_freq=-1", "trainer.test_freq=-1")
 
 
@@ -111,7 +109,7 @@ class Experiment:
         self._train("fp32", fresh(self.folder / "fp32"), *FLOAT32, *SHORT)
 
     def profiles(self) -> None:
-        for profile in PROFILES[1:]:
+        for profile in gpu_report.OTHER_PROFILES:
             run = fresh(self.folder / profile)
             # Without the stamp of the profile in which it was taught: here probabilities count, not what it answers.
             model = shutil.copytree(self.folder / "model", run / "model", ignore=shutil.ignore_patterns(STAMP))

@@ -15,6 +15,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from longvt_plugins.tokens.profiles import DEFAULT, PROFILES
 from longvt_plugins.trainer import trajectory_log
 from longvt_plugins.types import TrajectoryRecord
 
@@ -31,7 +32,7 @@ PACKAGES = (
     "decord",
     "qwen-vl-utils",
 )
-OTHER_PROFILES = ("longvt-compat", "native")
+OTHER_PROFILES = tuple(name for name in PROFILES if name != DEFAULT)
 RUNS = {
     "plugin": "crop_video",
     "resume": "crop_video, resumed",

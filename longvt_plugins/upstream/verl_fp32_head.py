@@ -77,4 +77,5 @@ class _Product(torch.autograd.Function):
     def backward(ctx, gradient):
         hidden, weight = ctx.saved_tensors
         gradient = gradient.to(hidden.dtype)
-        return gradient @ weight, gradient.t() @ hidden
+        of_hidden, of_weight = ctx.needs_input_grad
+        return gradient @ weight if of_hidden else None, gradient.t() @ hidden if of_weight else None

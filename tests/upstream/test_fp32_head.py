@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from verl.workers.engine.fsdp import transformer_impl
 from vllm.model_executor.layers import vocab_parallel_embedding
 
@@ -50,6 +51,17 @@ def test_gradients_are_those_of_a_stock_head(operands):
     for stock, mended in zip(*gradients, strict=True):
         assert mended.dtype == torch.bfloat16
         torch.testing.assert_close(mended, stock, rtol=0.05, atol=0.05 * stock.abs().max().item())
+
+
+def test_a_frozen_head_costs_no_gradient(operands):
+    flops = []
+    for trained in (True, False):
+        hidden, weight = operands[0].clone().requires_grad_(), operands[1].clone().requires_grad_(trained)
+        total = verl_fp32_head.logits(hidden, weight).sum()
+        with FlopCounterMode(display=False) as counter:
+            total.backward()
+        flops.append(counter.get_total_flops())
+    assert flops[0] == 2 * flops[1] > 0
 
 
 class _Engine:
