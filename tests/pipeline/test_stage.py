@@ -154,13 +154,18 @@ ESCAPES = (
 )
 
 
+def heed_sigint() -> None:
+    """A shell starts background jobs, the tests perhaps among them, with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_runs_on_and_it_goes_on(here, number):
     """Also what left the process group, and also when the stage itself was killed: the next one ends what it finds."""
     command = [sys.executable, "-m", "longvt_plugins.cli.main", "stage", "--name", "copy", "--folder", "run"]
     command += ["--inputs", "in", "--outputs", "out", "--", *python(ESCAPES)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed_sigint)
     mark = str(Path("run/stages/copy.json").resolve())
     while not Path("out").exists():
         assert running.poll() is None
