@@ -1,10 +1,10 @@
 """GRPO on one GPU: the demo for 20 steps, killed and resumed, and against the path that crop_video replaces.
 
-    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume fp32 profiles verify report [--steps 20]
+    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume fp32 verify report [--steps 20]
+    python benchmarks/gpu.py runs/gpu teach longvt-compat longvt-compat-fp32 native native-fp32 report
 
-Phases run in the order given; each but ``report`` and ``profiles`` starts training once and ends within nine minutes,
-so that they fit hosts with short leases. Nothing else is on the GPU meanwhile: verl's weight sync uses one socket path
-per host.
+Phases run in the order given; each starts training once at most and ends within nine minutes, so that they fit hosts
+with short leases. Nothing else is on the GPU meanwhile: verl's weight sync uses one socket path per host.
 
 * prepare   footage, and a checkpoint that calls the tool
 * plugin    ``longvt_demo``, with validation and checkpoint half-way and at the end
@@ -12,7 +12,8 @@ per host.
 * kill      the same as plugin, ended with SIGKILL, all processes at once, after seven tenths of the steps
 * resume    what ``kill`` left, from its checkpoint to the end
 * fp32      the same as plugin for three steps, engine and actor in float32
-* profiles  the same for three steps in each of the other media profiles, from ``prepare``'s checkpoint
+* teach     footage, and a checkpoint that calls the tool in each of the other media profiles
+* native, longvt-compat, each with -fp32: the same as plugin, or fp32, for three steps, from ``teach``'s checkpoint
 * verify    ``longvt verify`` for every media profile in bf16 and fp32, on the checkpoint before and after training
             (``plugin``), and on a random Qwen3-VL
 * report    ``results/gpu.md``, ``results/gpu_probabilities.md`` from what the phases left (``gpu_report.py``)
@@ -40,7 +41,7 @@ import gpu_report
 from longvt_plugins.cli.watch import Watch
 from longvt_plugins.launch.log import explain
 from longvt_plugins.launch.processes import descendants
-from longvt_plugins.tokens.profiles import PROFILES, STAMP
+from longvt_plugins.tokens.profiles import PROFILES
 from longvt_plugins.trainer import progress
 
 ROOT = Path(__file__).parents[1]
@@ -67,11 +68,25 @@ class Experiment:
     steps: int
 
     def prepare(self) -> None:
-        run = [f"longvt.run={self.folder}"]
+        self._footage()
+        self._teach()
+
+    def teach(self) -> None:
+        self._footage()
+        for profile in gpu_report.OTHER_PROFILES:
+            self._teach(*self._profile(profile))
+
+    def _footage(self) -> None:
+        subprocess.run([sys.executable, "-m", "data_prep.demo_footage", f"{self.folder}/data"], cwd=ROOT, check=True)
+
+    def _teach(self, *overrides: str) -> None:
         # Ten million parameters: large enough that bf16 rounds its probabilities as it does a real model's.
         size = ["--hidden", "512", "--layers", "4", "--steps", "600", "--rate", "7e-4"]
-        for module in (["data_prep.demo_footage", f"{self.folder}/data"], [TEACH, "longvt_demo", *run, *size]):
-            subprocess.run([sys.executable, "-m", *module], cwd=ROOT, check=True)
+        command = [TEACH, "longvt_demo", f"longvt.run={self.folder}", *overrides, *size]
+        subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True)
+
+    def _profile(self, profile: str) -> tuple[str, str]:
+        return f"actor_rollout_ref.model.path={self.folder}/model-{profile}", f"+data.longvt.profile={profile}"
 
     def plugin(self) -> None:
         self._train("plugin", fresh(self.folder / "plugin"))
@@ -108,13 +123,10 @@ class Experiment:
     def fp32(self) -> None:
         self._train("fp32", fresh(self.folder / "fp32"), *FLOAT32, *SHORT)
 
-    def profiles(self) -> None:
-        for profile in gpu_report.OTHER_PROFILES:
-            run = fresh(self.folder / profile)
-            # Without the stamp of the profile in which it was taught: here probabilities count, not what it answers.
-            model = shutil.copytree(self.folder / "model", run / "model", ignore=shutil.ignore_patterns(STAMP))
-            chosen = (f"actor_rollout_ref.model.path={model}", f"+data.longvt.profile={profile}")
-            self._train(profile, run, *chosen, *SHORT)
+    def in_profile(self, run: str) -> None:
+        dtype = FLOAT32 if run.endswith(gpu_report.FP32) else ()
+        chosen = self._profile(run.removesuffix(gpu_report.FP32))
+        self._train(run, fresh(self.folder / run), *chosen, *dtype, *SHORT)
 
     def verify(self) -> None:
         """Several at once: each is a process with a small engine, and most of its time is start-up."""
@@ -210,7 +222,11 @@ def _reaped() -> int:
         return 0
 
 
-PHASES = ("prepare", "plugin", "mcp", "kill", "resume", "fp32", "profiles", "verify", "report")
+PHASES = (
+    *("prepare", "plugin", "mcp", "kill", "resume", "fp32", "teach"),
+    *gpu_report.PROFILE_RUNS,
+    *("verify", "report"),
+)
 
 
 def main() -> None:
@@ -230,7 +246,10 @@ def main() -> None:
     experiment.folder.mkdir(parents=True, exist_ok=True)
     for phase in args.phases:
         print(f"## {phase}", flush=True)
-        getattr(experiment, phase)()
+        if phase in gpu_report.PROFILE_RUNS:
+            experiment.in_profile(phase)
+        else:
+            getattr(experiment, phase)()
 
 
 if __name__ == "__main__":

@@ -33,15 +33,17 @@ PACKAGES = (
     "qwen-vl-utils",
 )
 OTHER_PROFILES = tuple(name for name in PROFILES if name != DEFAULT)
+FP32 = "-fp32"
+PROFILE_RUNS = tuple(profile + dtype for profile in OTHER_PROFILES for dtype in ("", FP32))
 RUNS = {
     "plugin": "crop_video",
     "resume": "crop_video, resumed",
     "mcp": "MCP and PNG",
     "fp32": "crop_video, float32",
-    **{profile: f"crop_video, {profile}" for profile in OTHER_PROFILES},
+    **{run: f"crop_video, {run.removesuffix(FP32)}" + ", float32" * run.endswith(FP32) for run in PROFILE_RUNS},
 }
 TIMED = ("plugin", "resume", "mcp")
-PHASES = ("plugin", "mcp", "kill", "resume", "fp32", *OTHER_PROFILES, "verify")
+PHASES = ("plugin", "mcp", "kill", "resume", "fp32", *PROFILE_RUNS, "verify")
 OURS = "longvt/time/"
 PROBABILITIES = ("rollout_probs_diff_mean", "rollout_probs_diff_max", "rollout_actor_probs_pearson_corr")
 
@@ -54,7 +56,7 @@ def write(folder: Path, results: Path, steps: int) -> None:
         "gpu.md": (timed.keys() - {"plugin"}, head(folder, "GRPO on one GPU", (*TIMED, "kill")),
                    step_times(timed), crops(folder), resumed(folder, steps)),
         "gpu_probabilities.md": (read_note(folder, "verify"),
-                   head(folder, "Rollout against actor on one GPU", ("plugin", "fp32", *OTHER_PROFILES, "verify")),
+                   head(folder, "Rollout against actor on one GPU", ("plugin", "fp32", *PROFILE_RUNS, "verify")),
                    probabilities(metrics), verified(folder)),
     }  # fmt: skip
     for name, (wanted, *sections) in reports.items():

@@ -14,6 +14,7 @@ import asyncio
 import base64
 import io
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,10 @@ from .options import REPLY_TOKENS, LoopOptions
 if TYPE_CHECKING:
     import numpy as np
     from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletion
+
+_TOO_LONG = re.compile(r"context[ _]length|maximum model length")
+"""OpenAI says it by a code, vLLM (``renderers/params.py``, ``v1/engine/input_processor.py``) and SGLang in words."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +144,10 @@ class OpenAILoop:
         tools = (
             {"tools": list(self.tools), "tool_choice": "auto" if self.native_calls else "none"} if self.tools else {}
         )
-        reply = await self.client.chat.completions.create(
-            model=self.model, messages=wire, max_tokens=left, **tools, **self.sampling
-        )
+        reply = await self._request(state, left, model=self.model, messages=wire, **tools, **self.sampling)
+        if reply is None:
+            state.last_tokens = 0
+            return "", "length_limit"
         choice, usage = reply.choices[0], reply.usage
         state.last_tokens = usage.completion_tokens if usage else 0
         if usage:
@@ -151,6 +157,20 @@ class OpenAILoop:
         if choice.logprobs and choice.logprobs.content:
             state.entropy = _entropy(choice.logprobs.content, state.entropy)
         return self.opening + _text_of(choice.message), "length_limit" if choice.finish_reason == "length" else None
+
+    async def _request(self, state: _State, left: int, **request: Any) -> ChatCompletion | None:
+        """The server's reply to at most ``left`` tokens, or to what its own context still takes, if that is less:
+        text that went to a server and back can be a token longer. ``None``: it takes no more."""
+        from openai import BadRequestError
+
+        for bound in ({"max_tokens": left}, {}):
+            try:
+                return await self.client.chat.completions.create(**request, **bound)
+            except BadRequestError as error:
+                # A prompt that does not fit with its response is no conversation's length: the server's is too short.
+                if state.prompt_tokens is None or not _TOO_LONG.search(f"{error.code} {error}"):
+                    raise
+        return None
 
     def _room(self, state: _State, calls: int, executable: int) -> Room:
         left = self.response_length - state.used - self.options.answer_tokens - calls * REPLY_TOKENS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,11 @@ from typing import Any
 Script = Callable[[int, dict[str, Any]], str | int | dict[str, Any]]
 """``(turn, request) -> text``, or an HTTP status to fail with, or a whole ``message``. A turn is counted from the
 assistant messages that the request carries."""
+
+_TOO_LONG = (
+    "This model's maximum context length is {} tokens. However, you requested {} output tokens and your prompt "
+    "contains {} input tokens."
+)
 
 
 class ChatServer:
@@ -21,6 +27,7 @@ class ChatServer:
         count: tokens of a text, for ``usage``; ``None``: its words.
         likely: log-probability of a text's tokens, each with those of the likeliest tokens there, sent where a request
             asks for ``logprobs``; ``None``: the server has none.
+        context_length: tokens of a conversation, at most; more is refused in vLLM's words. ``None``: any number.
     """
 
     model = "scripted-policy"
@@ -30,9 +37,13 @@ class ChatServer:
         script: Script,
         count: Callable[[str], int] | None = None,
         likely: Callable[[str], list[tuple[float, list[float]]]] | None = None,
+        context_length: int | None = None,
     ):
         self._script, self._count, self._likely = script, count or (lambda text: len(text.split())), likely
+        self._context_length = context_length
         self.requests: list[dict[str, Any]] = []
+        self.prompt_tokens: list[int] = []
+        """Of each request."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,14 +80,18 @@ class ChatServer:
         self._server.server_close()
 
     def _answer(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        prompt = sum(self._count(json.dumps(_without_images(m))) for m in request["messages"])
+        self.prompt_tokens.append(prompt)
+        room, least = self._room(prompt), request.get("max_tokens", 1)
+        if least > room:
+            return 400, {"error": {"message": _TOO_LONG.format(room + prompt, least, prompt), "code": 400}}
         turn = sum(message["role"] == "assistant" for message in request["messages"])
         said = self._script(turn, request)
         if isinstance(said, int):
             return said, {"error": {"message": "scripted failure"}}
         message = said if isinstance(said, dict) else {"role": "assistant", "content": said}
-        prompt = sum(self._count(json.dumps(_without_images(m))) for m in request["messages"])
         completion = self._count(message.get("content") or "")
-        cut = completion > request["max_tokens"]
+        cut = completion > request.get("max_tokens", room)
         usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         choice = {"index": 0, "message": message, "finish_reason": "length" if cut else "stop"}
         if self._likely and request.get("logprobs"):
@@ -90,6 +105,10 @@ class ChatServer:
             "choices": [choice],
             "usage": usage,
         }
+
+    def _room(self, prompt: int) -> float:
+        """Tokens that may follow."""
+        return math.inf if self._context_length is None else self._context_length - prompt
 
 
 def _likelihood(log_prob: float, others: list[float]) -> dict[str, Any]:

@@ -19,15 +19,17 @@ from typing import Any
 
 import torch
 import yaml
-from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
+from longvt_plugins.datasets.lmms.collator import MEDIA, LongVTCollator
 from longvt_plugins.episode import Episode, Limits, write_call
 from longvt_plugins.tokens.labels import IGNORE, split_turns
+from longvt_plugins.tokens.positions import PositionSpec, position_ids, seconds_per_grid
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named, stamp
+from longvt_plugins.tokens.render import render
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.types import MediaRef
-from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
+from longvt_plugins.video import SamplingPolicy, plan_overview, probe
 
 from .recipe import compose_recipe
 from .tiny_model import make_tiny_qwen2_5_vl
@@ -36,7 +38,9 @@ from .tiny_model import make_tiny_qwen2_5_vl
 @dataclass(frozen=True)
 class Demonstration:
     messages: list[dict[str, Any]]
-    images: list[Image.Image]
+    """Frames by reference."""
+    videos: list[MediaRef]
+    """What stands there as a video; every other frame is an image."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random, mixed
     whole, halves = _call(start_s, end_s), _call(start_s, start_s + 1) + "\n" + _call(start_s + 1, end_s)
     broken = f"<tool_call>\ncrop_video {start_s:.0f} to {end_s:.0f}\n</tool_call>"
     looks = rng.choice(([whole], [whole], [halves], [broken, whole])) if mixed else [whole]
-    episode, refs = Episode(Limits(), overview=[overview]), [overview]
+    episode = Episode(Limits(), overview=[overview])
     for look in looks:
         text = f"<think>Look there.</think>\n{look}"
         calls = episode.policy_turn(text, 0).calls
@@ -104,9 +108,8 @@ def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random, mixed
         episode.added(replies, 0)
         messages.append({"role": "assistant", "content": text})
         messages += [{"role": "tool", "content": setting.profile.crop_content(reply)} for reply in replies]
-        refs += [outcome.media for outcome in outcomes if outcome.media is not None]
     messages.append({"role": "assistant", "content": f"<think>I see it.</think><answer>{answer}</answer>"})
-    return Demonstration(messages, [Image.fromarray(frame) for ref in refs for frame in clip_store.get(ref)])
+    return Demonstration(messages, [overview] if setting.profile.video_tokens else [])
 
 
 def _call(start_s: float, end_s: float) -> str:
@@ -138,14 +141,16 @@ def teach(
     # So small a model gains nothing from more threads, and they wait for each other where cores are shared.
     torch.set_num_threads(1)
     processor = AutoProcessor.from_pretrained(model_folder)
-    processor.tokenizer.padding_side = "right"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32).to(device).train()
     demonstrations = [demonstrate(setting, row, rng, mixed) for row in setting.rows for _ in range(4 if mixed else 2)]
     rng.shuffle(demonstrations)
+    spec = PositionSpec.of_config(model.config)
+    samples = [sample_of(shown, processor, setting.tool_schema, spec) for shown in demonstrations]
+    collate = LongVTCollator(processor.tokenizer.pad_token_id, anchor={})
     batches = [
-        _batch(processor, setting, demonstrations[i : i + batch_size]).to(device)
-        for i in range(0, len(demonstrations), batch_size)
+        {name: tensor.to(device) for name, tensor in collate(samples[i : i + batch_size]).items()}
+        for i in range(0, len(samples), batch_size)
     ]
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
@@ -164,28 +169,28 @@ def teach(
     return loss.item()
 
 
-def _batch(processor, setting: Setting, demonstrations: list[Demonstration]):
-    texts = [
-        processor.apply_chat_template(demonstration.messages, tools=[setting.tool_schema], tokenize=False)
-        for demonstration in demonstrations
-    ]
-    images = [image for demonstration in demonstrations for image in demonstration.images]
-    batch = processor(text=texts, images=images, padding=True, return_tensors="pt")
+def sample_of(
+    shown: Demonstration, processor, tool_schema: dict[str, Any], spec: PositionSpec
+) -> dict[str, torch.Tensor]:
+    """One sample, as ``LongVTCollator`` takes it: only the policy's own turns are supervised."""
+    ids, features = render(processor, shown.messages, [tool_schema])
+    features = {name: torch.from_numpy(features[name]) for name in MEDIA if name in features}
 
-    def render(messages, add_generation_prompt: bool) -> str:
+    def prefix(messages, add_generation_prompt: bool) -> str:
         return processor.apply_chat_template(
-            messages, tools=[setting.tool_schema], add_generation_prompt=add_generation_prompt, tokenize=False
+            messages, tools=[tool_schema], add_generation_prompt=add_generation_prompt, tokenize=False
         )
 
-    def encode(text: str) -> list[int]:
-        return processor.tokenizer.encode(text, add_special_tokens=False)
-
-    labels = [
-        supervised(ids, [encode(segment.text) for segment in split_turns(shown.messages, render) if segment.own])
-        for ids, shown in zip(batch["input_ids"].tolist(), demonstrations, strict=True)
-    ]
-    batch["labels"] = torch.tensor(labels)
-    return batch
+    own = [segment.text for segment in split_turns(shown.messages, prefix) if segment.own]
+    labels = supervised(ids, [processor.tokenizer.encode(text, add_special_tokens=False) for text in own])
+    seconds = [seconds_per_grid(ref.times_s) for ref in shown.videos]
+    grids = [features.get(f"{kind}_grid_thw") for kind in ("image", "video")]
+    return {
+        "input_ids": torch.tensor(ids),
+        "labels": torch.tensor(labels),
+        "position_ids": torch.from_numpy(position_ids(ids, *grids, seconds, spec)),
+        **features,
+    }
 
 
 def texts_of(setting: Setting, mixed: bool = False) -> list[str]:

@@ -66,7 +66,9 @@ def ask(dataset, tokenizer, tool):
                 loop = OpenAILoop(client, server.model, options, **(fields | changes))
                 return await loop.run(row["raw_prompt"], row["tools_kwargs"]["crop_video"]["create_kwargs"]["videos"])
 
-        with ChatServer(script, count=lambda text: len(tokenizer.encode(text))) as server:
+        how = {"count": lambda text: len(tokenizer.encode(text))}
+        how |= {key: changes.pop(key) for key in ("count", "context_length") if key in changes}
+        with ChatServer(script, **how) as server:
             return asyncio.run(converse(server)), server
 
     return run
@@ -131,6 +133,30 @@ def test_a_failing_server_is_a_fault_and_never_raises(ask):
     transcript = conversation.transcript
     assert transcript.ended_by == "fault" and transcript.fault.kind == "InternalServerError"
     assert len(transcript.crops_ok()) == 1
+
+
+def test_a_server_whose_context_ends_first_ends_the_conversation_at_its_length(ask, tokenizer):
+    def script(turn, _):
+        return [call(3, 5), ANSWER][turn]
+
+    def ask_with_room(tokens):
+        """For the second turn, since the server counts more tokens in what the tool said than was allowed for."""
+
+        def count(text):
+            return len(tokenizer.encode(text)) + (context - after - tokens) * ('"role": "tool"' in text)
+
+        return ask(script, count=count, context_length=context)
+
+    _, server = ask(script)
+    before, after = server.prompt_tokens
+    context = before + 600
+    conversation, server = ask_with_room(100)
+    assert conversation.transcript.turns[-1].text == ANSWER and conversation.transcript.ended_by == "answer"
+    assert ["max_tokens" in request for request in server.requests] == [True, True, False]
+    conversation, _ = ask_with_room(0)
+    assert conversation.transcript.ended_by == "length_limit" and len(conversation.transcript.calls) == 1
+    conversation, _ = ask(script, context_length=before + 599)
+    assert conversation.transcript.ended_by == "fault" and "context length" in conversation.transcript.fault.message
 
 
 def test_the_budget_holds_over_http_too(ask):
