@@ -22,14 +22,17 @@ import yaml
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from longvt_plugins.datasets.lmms.collator import MEDIA, LongVTCollator
+from longvt_plugins.datasets.rl_rows import read_row
 from longvt_plugins.episode import Episode, Limits, write_call
+from longvt_plugins.evaluation.questions import Question
 from longvt_plugins.tokens.labels import IGNORE, split_turns
+from longvt_plugins.tokens.media import media_of
 from longvt_plugins.tokens.positions import PositionSpec, position_ids, seconds_per_grid
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named, stamp
 from longvt_plugins.tokens.render import render
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.types import MediaRef
-from longvt_plugins.video import SamplingPolicy, plan_overview, probe
+from longvt_plugins.video import SamplingPolicy
 
 from .recipe import compose_recipe
 from .tiny_model import make_tiny_qwen2_5_vl
@@ -78,28 +81,14 @@ def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random, mixed
         mixed: now and then look in two crops at once, or write a call that cannot be read before one that can.
     """
     path = str(Path(setting.video_root, row["videos"][0]))
-    info = probe(path)
-    plan = plan_overview(info, setting.overview)
-    overview = MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size)
+    messages = Question("", read_row(row, 0), (path,)).messages(setting.profile, setting.overview)
+    overview = media_of(messages)
     (start_s, end_s), answer = row["extra_info"]["segments"][0], row["reward_model"]["ground_truth"]
     start_s, end_s = start_s - rng.choice((0, 0, 1)), end_s + rng.choice((0, 0, 1))
-    system, user = (message["content"] for message in row["prompt"])
-    before, after = user.split("<video>")
-    messages = [
-        {"role": "system", "content": system},
-        {
-            "role": "user",
-            "content": [
-                *([{"type": "text", "text": before}] if before else []),
-                *setting.profile.overview_content(overview),
-                {"type": "text", "text": after},
-            ],
-        },
-    ]
     whole, halves = _call(start_s, end_s), _call(start_s, start_s + 1) + "\n" + _call(start_s + 1, end_s)
     broken = f"<tool_call>\ncrop_video {start_s:.0f} to {end_s:.0f}\n</tool_call>"
     looks = rng.choice(([whole], [whole], [halves], [broken, whole])) if mixed else [whole]
-    episode = Episode(Limits(), overview=[overview])
+    episode = Episode(Limits(), overview=overview)
     for look in looks:
         text = f"<think>Look there.</think>\n{look}"
         calls = episode.policy_turn(text, 0).calls
@@ -109,7 +98,7 @@ def demonstrate(setting: Setting, row: dict[str, Any], rng: random.Random, mixed
         messages.append({"role": "assistant", "content": text})
         messages += [{"role": "tool", "content": setting.profile.crop_content(reply)} for reply in replies]
     messages.append({"role": "assistant", "content": f"<think>I see it.</think><answer>{answer}</answer>"})
-    return Demonstration(messages, [overview] if setting.profile.video_tokens else [])
+    return Demonstration(messages, overview if setting.profile.video_tokens else [])
 
 
 def _call(start_s: float, end_s: float) -> str:

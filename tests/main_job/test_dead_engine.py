@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.demo_footage import prepare
 from longvt_plugins.launch.processes import descendants
 from longvt_plugins.testing.processes import mentioning
 from longvt_plugins.trainer import progress
@@ -20,12 +21,22 @@ ROOT = Path(__file__).parents[2]
 FILTERED = ("algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=acc")
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Whole footage: the run that the checkpoint comes from has lost a video."""
+    folder = tmp_path_factory.mktemp("data")
+    prepare(folder)
+    return folder
+
+
 @pytest.mark.parametrize("overrides", [(), FILTERED], ids=["all groups", "filtered groups"])
-def test_a_killed_engine_ends_the_run(run, tmp_path, overrides):
+def test_a_killed_engine_ends_the_run(run, data, tmp_path, overrides):
     command = [sys.executable, "-m", "longvt_plugins.cli.main", "watch", "--folder", str(tmp_path)]
     command += ["--log", str(tmp_path / "log"), "--idle", "300", "--"]
     command += [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "longvt_demo", *overrides]
-    command += [f"longvt.run={run.folder}", f"trainer.default_local_dir={tmp_path}", "trainer.val_before_train=false"]
+    command += [f"longvt.run={run.folder}", f"data.longvt.video_root={data}"]
+    command += [f"data.train_files={data}/train.parquet", f"data.val_files={data}/val.parquet"]
+    command += [f"trainer.default_local_dir={tmp_path}", "trainer.val_before_train=false"]
     command += ["trainer.total_training_steps=30", "trainer.save_freq=-1"]
     watch = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
