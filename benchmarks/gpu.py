@@ -58,8 +58,13 @@ FLOAT32 = (
     "actor_rollout_ref.actor.fsdp_config.model_dtype=fp32",
     "+actor_rollout_ref.actor.fsdp_config.mixed_precision={param_dtype: fp32, reduce_dtype: fp32, buffer_dtype: fp32}",
     "actor_rollout_ref.rollout.dtype=float32",
+    # Else vLLM's Triton attention multiplies in TF32.
+    "+ray_kwargs.ray_init.runtime_env.env_vars.TRITON_F32_DEFAULT=ieee",
 )
-SHORT = ("trainer.total_training_steps=3", "trainer.save_freq=-1", "trainer.test_freq=-1")
+SHORT = (
+    *("trainer.total_training_steps=3", "trainer.save_freq=-1", "trainer.test_freq=-1"),
+    "trainer.val_before_train=false",
+)
 
 
 @dataclass(frozen=True)

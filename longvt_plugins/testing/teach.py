@@ -13,7 +13,7 @@ import argparse
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,14 @@ class Setting:
         tool_config = Path(config.actor_rollout_ref.rollout.multi_turn.tool_config_path)
         (tool,) = yaml.safe_load(tool_config.read_text())["tools"]
         sampling = {key: value for key, value in tool["config"].items() if key != "type"}
+        profile = profile_named(config.data.longvt.get("profile"))
         return cls(
             rows=pq.read_table(config.data.train_files).to_pylist(),
             video_root=config.data.longvt.video_root,
-            overview=SamplingPolicy(**config.data.longvt.overview),
+            overview=replace(profile.overview, **config.data.longvt.overview),
             crop=CropOptions(policy=SamplingPolicy(**sampling)),
             tool_schema=tool["tool_schema"],
-            profile=profile_named(config.data.longvt.get("profile")),
+            profile=profile,
         )
 
 
