@@ -16,12 +16,12 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false RAY_USAGE_STATS_ENABLED=0 P
 rm -rf "$folder"
 mkdir -p "$folder"
 
-say "1/4 footage and questions (next: teach a tiny checkpoint, about 1 minute)"
+say "1/4 footage and questions (next: teach a tiny checkpoint, about 2 minutes)"
 "$python" -m data_prep.demo_footage "$folder/data"
 
 say "2/4 teach a tiny Qwen2.5-VL to call crop_video (next: GRPO, about 2 minutes)"
-"$python" -m longvt_plugins.testing.teach longvt_demo "longvt.run=$folder" 2> "$folder/teach.log" \
-  || { tail -n 20 "$folder/teach.log" >&2; exit 1; }
+"$python" -m longvt_plugins.testing.teach longvt_demo "longvt.run=$folder" --steps 600 --spread 0.08 \
+  2> "$folder/teach.log" || { tail -n 20 "$folder/teach.log" >&2; exit 1; }
 
 say "3/4 GRPO with the crop tool: unmodified python -m verl.trainer.main_ppo (log: $folder/main_ppo.log)"
 VERL_FILE_LOGGER_PATH="$folder/metrics.jsonl" .venv/bin/longvt watch \

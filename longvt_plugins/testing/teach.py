@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hidden", type=int, default=128, help="width of the model, a multiple of 64")
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--spread", type=float, default=0.02, help="deviation of the untaught weights (tiny_model.py)")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--mixed", action="store_true", help="also parallel crops, and calls that cannot be read")
     args = parser.parse_args()
@@ -210,7 +211,7 @@ def main() -> None:
     setting = Setting.of(config)
     folder = Path(config.actor_rollout_ref.model.path)
     texts = texts_of(setting, args.mixed)
-    make_tiny_qwen2_5_vl(folder, texts, hidden=args.hidden, layers=args.layers, seed=args.seed)
+    make_tiny_qwen2_5_vl(folder, texts, hidden=args.hidden, layers=args.layers, seed=args.seed, spread=args.spread)
     teach(folder, setting, args.steps, rate=args.rate, seed=args.seed, mixed=args.mixed)
     stamp(folder, setting.profile.name)
 
