@@ -1,7 +1,7 @@
 """GRPO on one GPU: the demo for 20 steps, killed and resumed, and against the path that crop_video replaces.
 
-    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume fp32 verify report [--steps 20]
-    python benchmarks/gpu.py runs/gpu teach longvt-compat longvt-compat-fp32 native native-fp32 report
+    python benchmarks/gpu.py runs/gpu prepare plugin mcp kill resume fp32 [--steps 20]
+    python benchmarks/gpu.py runs/gpu teach longvt-compat longvt-compat-fp32 native native-fp32 verify report
 
 Phases run in the order given; each starts training once at most and ends within nine minutes, so that they fit hosts
 with short leases. Nothing else is on the GPU meanwhile: verl's weight sync uses one socket path per host.

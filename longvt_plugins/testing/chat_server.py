@@ -27,7 +27,7 @@ class ChatServer:
         count: tokens of a text, for ``usage``; ``None``: its words.
         likely: log-probability of a text's tokens, each with those of the likeliest tokens there, sent where a request
             asks for ``logprobs``; ``None``: the server has none.
-        context_length: tokens of a conversation, at most; more is refused in vLLM's words. ``None``: any number.
+        context_length: tokens of a conversation, at most; more is refused in vLLM's words.
     """
 
     model = "scripted-policy"
@@ -37,7 +37,7 @@ class ChatServer:
         script: Script,
         count: Callable[[str], int] | None = None,
         likely: Callable[[str], list[tuple[float, list[float]]]] | None = None,
-        context_length: int | None = None,
+        context_length: float = math.inf,
     ):
         self._script, self._count, self._likely = script, count or (lambda text: len(text.split())), likely
         self._context_length = context_length
@@ -82,9 +82,9 @@ class ChatServer:
     def _answer(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         prompt = sum(self._count(json.dumps(_without_images(m))) for m in request["messages"])
         self.prompt_tokens.append(prompt)
-        room, least = self._room(prompt), request.get("max_tokens", 1)
+        room, least = self._context_length - prompt, request.get("max_tokens", 1)
         if least > room:
-            return 400, {"error": {"message": _TOO_LONG.format(room + prompt, least, prompt), "code": 400}}
+            return 400, {"error": {"message": _TOO_LONG.format(self._context_length, least, prompt), "code": 400}}
         turn = sum(message["role"] == "assistant" for message in request["messages"])
         said = self._script(turn, request)
         if isinstance(said, int):
@@ -105,10 +105,6 @@ class ChatServer:
             "choices": [choice],
             "usage": usage,
         }
-
-    def _room(self, prompt: int) -> float:
-        """Tokens that may follow."""
-        return math.inf if self._context_length is None else self._context_length - prompt
 
 
 def _likelihood(log_prob: float, others: list[float]) -> dict[str, Any]:
