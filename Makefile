@@ -19,7 +19,7 @@ test-full: install
 	$(PYTHON_IN_VENV) -m pytest -m "not gpu"
 
 test-gpu: install
-	$(PYTHON_IN_VENV) -m pytest -m gpu tests/gpu
+	$(PYTHON_IN_VENV) -m pytest -m gpu -s tests/gpu
 
 lint:
 	$(PYTHON_IN_VENV) -m ruff check .

@@ -23,8 +23,12 @@ from .checks import (
 from .sample import Finding, Sample, worst
 from .session import Session
 
-TOLERANCES = {"float32": (1e-3, 0.9999), "bfloat16": (1e-2, 0.999)}
-"""Largest mean difference and smallest Pearson correlation of probabilities, by the engine's dtype."""
+TOLERANCES = {"float32": (1e-4, 0.99999), "bfloat16": (1e-2, 0.999)}
+"""Largest mean difference and smallest Pearson correlation of probabilities, by the engine's dtype.
+
+On an H100 the worst of 8 cases each were 8.5e-6 and 1.0000000, and 1.3e-3 and 0.99993
+(benchmarks/results/gpu_probabilities.md); an attention in TF32 gave 1.7e-4.
+"""
 
 
 def verify(session: Session) -> list[Finding]:
