@@ -35,7 +35,6 @@ from measure import Table, difference, limit, measured, report
 
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.tools.executor import CropExecutor
-from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy, clip_store, node_store, plan_overview, probe
 
 probe_module = importlib.import_module("longvt_plugins.video.probe")
@@ -146,7 +145,7 @@ def overview(videos: Path, rounds: int, store: Path, table: Table, with_referenc
         cold(store)
         info = probe(path)
         plan = plan_overview(info, OVERVIEW)
-        media = MediaRef(path=path, identity=info.identity, times_s=plan.times_s, size=plan.size)
+        media = info.frames(plan.times_s, plan.size)
         probe_module._indices.clear()
         costs["ours"].append(measured(lambda media=media: (probe(path), clip_store.get(media)))[0])
         clip_store.configure(store)

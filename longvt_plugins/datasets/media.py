@@ -178,7 +178,7 @@ def _frames(info: VideoInfo, details: Mapping[str, Any], patch: int) -> MediaRef
     height, width = (int(side) for side in details["size"])
     # A rollout of a model with other patches has other multiples; sizes of this model stay as they are.
     size = fit_size((height, width), max(height * width, patch**2), patch)
-    return MediaRef(path=info.path, identity=info.identity, times_s=times_s, size=size)
+    return info.frames(times_s, size)
 
 
 def _window(info: VideoInfo, details: Mapping[str, Any], policy: SamplingPolicy) -> MediaRef:
@@ -198,4 +198,4 @@ def _window(info: VideoInfo, details: Mapping[str, Any], policy: SamplingPolicy)
             "Fix the segment, or fetch the whole video.",
         )
     plan = plan_window(info, start_s, min(end_s, info.duration_s), replace(policy, **own))
-    return MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size)
+    return info.frames(plan.times_s, plan.size)

@@ -121,27 +121,23 @@ class LongVTDataset(RLHFDataset):
         return messages
 
     def _expand(self, content: list[dict], policy: SamplingPolicy) -> list[dict]:
-        expanded: list[dict] = []
-        prompt = "".join(item.get("text", "") for item in content)
-        sentences = ""
-        for item in content:
-            if item["type"] == "image":
-                picture = self._picture(local_path(item["image"], self.video_root))
-                expanded.append({"type": "image", "picture": picture.path, "size": list(picture.size)})
-            elif item["type"] == "video":
-                path = local_path(item["video"], self.video_root)
-                expanded += self.profile.overview_content(self._plan(path, policy))
-                sentences += self.profile.path_sentence(path, prompt)
-            else:
-                expanded.append(item)
-        return [*expanded, {"type": "text", "text": sentences}] if sentences else expanded
+        return self.profile.prompt_content(map(self._local, content), lambda path: self._plan(path, policy))
+
+    def _local(self, item: dict) -> dict:
+        """The item with its medium's path on this node."""
+        if item["type"] == "image":
+            picture = self._picture(local_path(item["image"], self.video_root))
+            return {"type": "image", "picture": picture.path, "size": list(picture.size)}
+        if item["type"] == "video":
+            return {"type": "video", "video": local_path(item["video"], self.video_root)}
+        return item
 
     def _plan(self, path: str, policy: SamplingPolicy) -> MediaRef:
         key = path, policy
         if key not in self._plans:
             info = probe(path)
             plan = plan_overview(info, policy)
-            self._plans[key] = MediaRef(path=path, identity=info.identity, times_s=plan.times_s, size=plan.size)
+            self._plans[key] = info.frames(plan.times_s, plan.size)
         return self._plans[key]
 
     def _picture(self, path: str) -> Picture:

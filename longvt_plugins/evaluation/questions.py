@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -41,26 +41,27 @@ class Question:
         Raises:
             VideoError: a video cannot be opened.
         """
-        paths, messages = iter(self.videos), []
-        for message in self.row["prompt"]:
-            if not self.videos:
-                messages.append(dict(message))
-                continue
-            content: list[dict[str, Any]] = []
-            sentences, text = "", message["content"].replace("<video>", "")
-            for part in re.split("(<video>)", message["content"]):
-                if part == "<video>":
-                    path = next(paths)
-                    info = probe(path)
-                    plan = plan_overview(info, overview)
-                    ref = MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size)
-                    content += profile.overview_content(ref)
-                    sentences += profile.path_sentence(path, text)
-                elif part:
-                    content.append({"type": "text", "text": part})
-            content += [{"type": "text", "text": sentences}] if sentences else []
-            messages.append({"role": message["role"], "content": content})
-        return messages
+        if not self.videos:
+            return [dict(message) for message in self.row["prompt"]]
+
+        def frames_of(path: str) -> MediaRef:
+            info = probe(path)
+            plan = plan_overview(info, overview)
+            return info.frames(plan.times_s, plan.size)
+
+        paths = iter(self.videos)
+        return [
+            {"role": message["role"], "content": profile.prompt_content(_items(message["content"], paths), frames_of)}
+            for message in self.row["prompt"]
+        ]
+
+
+def _items(text: str, paths: Iterator[str]) -> Iterator[dict[str, Any]]:
+    for part in re.split("(<video>)", text):
+        if part == "<video>":
+            yield {"type": "video", "video": next(paths)}
+        elif part:
+            yield {"type": "text", "text": part}
 
 
 def read_questions(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> list[Question]:

@@ -28,6 +28,7 @@ from longvt_plugins.trainer import options as trainer_options
 from longvt_plugins.trainer import preflight
 from longvt_plugins.types import RewardRecord
 
+from .compose import files_of
 from .finding import Finding
 
 TRAINER_MODES = ("sync", "colocate_async", "separate_async", "longvt_sync")
@@ -68,11 +69,10 @@ def _unresolved(node: DictConfig | ListConfig, prefix: str) -> Iterator[Finding]
 
 def data_files(recipe: DictConfig) -> Iterator[Finding]:
     """Data, checkpoint and media, which a cluster may have and this machine not."""
-    for key in ("train_files", "val_files"):
-        files = recipe.data[key]
-        for path in files if isinstance(files, ListConfig) else [files]:
-            if not Path(str(path)).expanduser().is_file():
-                yield missing_file(f"data.{key}={path}", "the dataset")
+    for split in ("train", "val"):
+        for path in files_of(recipe, split) or ["null"]:
+            if not Path(path).expanduser().is_file():
+                yield missing_file(f"data.{split}_files={path}", "the dataset")
     model = recipe.actor_rollout_ref.model.path
     if is_local(model) and not Path(model).expanduser().joinpath("config.json").is_file():
         yield missing_file(f"actor_rollout_ref.model.path={model}", "a checkpoint with its config.json")

@@ -27,7 +27,7 @@ from longvt_plugins import cpu
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.trainer.options import read_options
 
-from .compose import compose_recipe
+from .compose import compose_recipe, files_of
 from .nodes import listens
 from .processes import ending_all
 
@@ -176,10 +176,8 @@ class Launch:
 
 def data_paths(config: DictConfig) -> list[str]:
     """Data that every node reads: rows and videos."""
-    named = [config.data.get("train_files"), config.data.get("val_files")]
-    files = [path for value in named for path in ([value] if isinstance(value, str) else value or ())]
     root = OmegaConf.select(config, "data.longvt.video_root")
-    return [*files, *([root] if root else [])]
+    return [*files_of(config, "train"), *files_of(config, "val"), *([root] if root else [])]
 
 
 def _gone(address: str) -> bool:

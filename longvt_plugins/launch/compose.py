@@ -33,6 +33,12 @@ def compose_sft(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     return _compose(name, overrides, "lmms_engine", "launch", "config")
 
 
+def files_of(recipe: DictConfig, split: str) -> list[str]:
+    """``data.{split}_files``, which may be one path or several."""
+    files = recipe.data.get(f"{split}_files") or ()
+    return [files] if isinstance(files, str) else [str(file) for file in files]
+
+
 def _compose(name: str, overrides: Sequence[str], package: str, *below: str) -> DictConfig:
     from hydra import compose, initialize_config_dir
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from longvt_plugins.errors import ConfigError, LongVTError
 
+from .compose import files_of
 from .finding import Finding
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def open_rows(recipe: DictConfig, split: str, checkpoint: str, rows: int = -1) -
         raise ConfigError(checkpoint, why, "Name a checkpoint with tokenizer and processor.") from error
     if recipe.actor_rollout_ref.model.custom_chat_template:
         processor.chat_template = recipe.actor_rollout_ref.model.custom_chat_template
-    return LongVTDataset(_files(recipe, split), processor.tokenizer, recipe.data, processor, max_samples=rows)
+    return LongVTDataset(files_of(recipe, split), processor.tokenizer, recipe.data, processor, max_samples=rows)
 
 
 def count_rows(recipe: DictConfig, notes: list[str]) -> Iterator[Finding]:
@@ -50,7 +51,8 @@ def count_rows(recipe: DictConfig, notes: list[str]) -> Iterator[Finding]:
         notes.append("rows: not counted, since the checkpoint's tokenizer is not here")
         return
     for split in ("train", "val"):
-        if not all(Path(file).expanduser().is_file() for file in _files(recipe, split)):
+        files = files_of(recipe, split)
+        if not files or not all(Path(file).expanduser().is_file() for file in files):
             notes.append(f"{split} rows: not counted, since the files are not here")
             continue
         try:
@@ -73,8 +75,3 @@ def count_rows(recipe: DictConfig, notes: list[str]) -> Iterator[Finding]:
             f"{min(tokens)} to {max(tokens)} tokens, median {median(tokens):.0f}; data.max_prompt_length is "
             f"{recipe.data.max_prompt_length}; {dataset.shrunk} shrunk, {dataset.counted - len(tokens)} dropped to fit"
         )
-
-
-def _files(recipe: DictConfig, split: str) -> list[str]:
-    files = recipe.data[f"{split}_files"]
-    return [str(file) for file in (files if isinstance(files, ListConfig) else [files])]

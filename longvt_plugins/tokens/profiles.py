@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,25 @@ class MediaProfile:
     path_in_prompt: bool = False
     model_types: tuple[str, ...] = ()
     """Root ``model_type`` of the models it is offered for; empty: all."""
+
+    def prompt_content(
+        self, content: Iterable[Mapping[str, Any]], frames_of: Callable[[str], MediaRef]
+    ) -> list[dict[str, Any]]:
+        """Message content of a prompt: each item ``{"type": "video", "video": path}`` as this profile shows it.
+
+        Args:
+            frames_of: the overview of the video at a path.
+        """
+        content = list(content)
+        text = "".join(item.get("text", "") for item in content)
+        shown, sentences = [], ""
+        for item in content:
+            if item["type"] == "video":
+                shown += self.overview_content(frames_of(item["video"]))
+                sentences += self.path_sentence(item["video"], text)
+            else:
+                shown.append(dict(item))
+        return [*shown, {"type": "text", "text": sentences}] if sentences else shown
 
     def overview_content(self, ref: MediaRef) -> list[dict[str, Any]]:
         """Message content for a video of the prompt."""

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from longvt_plugins.errors import LongVTError, NoRoomError, ToolCallError, VideoOpenError, VideoRangeError
 from longvt_plugins.tokens.budget import frame_tokens
-from longvt_plugins.types import CropOutcome, Fault, MediaRef
+from longvt_plugins.types import CropOutcome, Fault
 from longvt_plugins.video import VideoInfo, clip_store, content_identity, plan_window, probe
 
 from .arguments import CropRequest, read_arguments
@@ -120,7 +120,7 @@ def _plan(request: CropRequest, path: str, options: CropOptions) -> dict:
         reply=reply,
         span_s=(start_s, end_s),
         times_s=plan.times_s,
-        media=MediaRef(path=info.path, identity=info.identity, times_s=plan.times_s, size=plan.size),
+        media=info.frames(plan.times_s, plan.size),
         tokens=len(plan.times_s) * frame_tokens(plan.size, policy.patch) + text_tokens(reply),
         reduced=options.room is not None,
     )

@@ -17,6 +17,7 @@ from hashlib import blake2b
 import numpy as np
 
 from longvt_plugins.errors import VideoOpenError
+from longvt_plugins.types import MediaRef
 
 from . import node_store
 from .index import FrameIndex
@@ -48,6 +49,10 @@ class VideoInfo:
     def fps(self) -> float:
         """Average frames per second."""
         return len(self.times_s) / self.duration_s
+
+    def frames(self, times_s: tuple[float, ...], size: tuple[int, int]) -> MediaRef:
+        """These frames of this content, by reference."""
+        return MediaRef(path=self.path, identity=self.identity, times_s=times_s, size=size)
 
 
 def content_identity(path: str) -> str:
