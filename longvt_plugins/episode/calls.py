@@ -16,6 +16,8 @@ OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MAX_CHARACTERS = 16_384
 """A longer call is not parsed."""
 RECORDED_CHARACTERS = 4_096
+MAX_DEPTH = 16
+"""Levels of a call's JSON. Records are JSON, too, and their readers give up at some two hundred."""
 FORM = 'Write <tool_call>{"name": "crop_video", "arguments": {"start_time": 12.5, "end_time": 20.0}}</tool_call>.'
 
 _CALL = re.compile(rf"{OPEN}(?P<body>.*?)(?P<close>{CLOSE}|(?={OPEN})|\Z)", re.DOTALL)
@@ -46,6 +48,8 @@ def _read(body: str, closed: bool) -> CropCall:
         call, end = json.JSONDecoder().raw_decode(raw)
     except (ValueError, RecursionError):
         return CropCall(raw=shown, problem="the text between the tags is not JSON")
+    if unrecordable := _unrecordable(call):
+        return CropCall(raw=shown, problem=unrecordable)
     if raw[end:].strip():
         return CropCall(raw=shown, problem="there is more than one JSON object between the tags; write one per call")
     name = call.get("name") if isinstance(call, dict) else None
@@ -55,3 +59,22 @@ def _read(body: str, closed: bool) -> CropCall:
     if not isinstance(arguments, dict):
         return CropCall(raw=shown, name=name[:200], problem=f"the arguments of {name[:60]} must be one JSON object")
     return CropCall(raw=shown, name=name[:200], arguments=arguments)
+
+
+def _unrecordable(call: object) -> str | None:
+    """Why what was parsed cannot be written down as JSON again."""
+    if _deeper(call, MAX_DEPTH):
+        return f"its JSON is nested deeper than {MAX_DEPTH} levels"
+    try:
+        json.dumps(call, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "it holds one half of a character (an escape from \\ud800 to \\udfff that stands alone)"
+    return None
+
+
+def _deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    return levels == 0 or any(
+        _deeper(below, levels - 1) for below in (value.values() if isinstance(value, dict) else value)
+    )

@@ -11,6 +11,7 @@ in it are recorded and not executed.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ ENDED_BY: dict[str, EndedBy] = {
     "room": "room_limit",
 }
 CLOSING = "Answer now, without another call."
+_MARKS = re.compile(r"<(?=\||/?tool_response>)")
+"""Where marks of the chat templates begin: ``<|im_start|>``, ``<|image_pad|>``, ``</tool_response>``."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,12 @@ class Episode:
         return Step(calls=self._pending)
 
     def reply(self, outcomes: Sequence[CropOutcome]) -> list[CropOutcome]:
-        """The outcomes of the last step's calls as the policy reads them: the last says so if a limit is reached."""
-        replies = list(outcomes)
+        """The outcomes of the last step's calls as the policy reads them.
+
+        The last says so if a limit is reached. What a reply quotes, of the policy or of a foreign tool, is never
+        tokenized as a mark of the chat template: a placeholder would have no picture.
+        """
+        replies = [_plain(outcome) for outcome in outcomes]
         reached = self._limit_reached(outcomes)
         if reached is not None:
             replies[-1] = replies[-1].model_copy(update={"note": f"{reached[1]} {CLOSING}"})
@@ -198,3 +205,8 @@ class Episode:
 
     def _record(self, call: CropCall, outcome: CropOutcome) -> None:
         self._calls.append(CallRecord(turn=len(self._turns) - 1, call=call, outcome=outcome))
+
+
+def _plain(outcome: CropOutcome) -> CropOutcome:
+    text = _MARKS.sub("< ", outcome.reply).encode(errors="replace").decode()
+    return outcome if text == outcome.reply else outcome.model_copy(update={"reply": text})

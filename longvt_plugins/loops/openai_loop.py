@@ -24,6 +24,7 @@ from longvt_plugins.episode import Episode, write_call
 from longvt_plugins.errors import ProfileError
 from longvt_plugins.tokens.media import media_of, pixels_of
 from longvt_plugins.tokens.profiles import MediaProfile
+from longvt_plugins.tools.crop_video import text_tokens
 from longvt_plugins.tools.executor import execute
 from longvt_plugins.tools.options import CropOptions, Room
 from longvt_plugins.types import CropOutcome, EndedBy, Fault, TokenEntropy, Transcript
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _TOO_LONG = re.compile(r"context[ _]length|maximum model length")
 """OpenAI says it by a code, vLLM (``renderers/params.py``, ``v1/engine/input_processor.py``) and SGLang in words."""
+_PLACEHOLDER = re.compile(r"<\|(?:image|video)_pad\|>")
+"""However the policy spelled it, sent back as text it is one, and no frame belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class OpenAILoop:
             started = time.perf_counter()
             replies = state.episode.reply(outcomes)
             # The server alone could count the text exactly; frames are counted exactly, and the text from above.
-            tokens = sum(reply.tokens for reply in replies)
+            tokens = sum((reply.tokens or text_tokens(reply.reply)) + text_tokens(reply.note) for reply in replies)
             state.episode.added(replies, tokens)
             state.used += tokens
             state.images += sum(len(reply.times_s) for reply in replies)
@@ -149,14 +152,20 @@ class OpenAILoop:
             state.last_tokens = 0
             return "", "length_limit"
         choice, usage = reply.choices[0], reply.usage
-        state.last_tokens = usage.completion_tokens if usage else 0
+        # JSON may spell one half of a character, which no file takes.
+        text = (self.opening + _text_of(choice.message)).encode(errors="replace").decode()
+        state.last_tokens = usage.completion_tokens if usage else text_tokens(text)
         if usage:
             if state.prompt_tokens is None:
                 state.prompt_tokens = usage.prompt_tokens
             state.used = usage.prompt_tokens - state.prompt_tokens + usage.completion_tokens
+        else:
+            state.used += state.last_tokens
         if choice.logprobs and choice.logprobs.content:
             state.entropy = _entropy(choice.logprobs.content, state.entropy)
-        return self.opening + _text_of(choice.message), "length_limit" if choice.finish_reason == "length" else None
+        if forged := _PLACEHOLDER.search(text):
+            return text[: forged.start()], "vision_tokens"
+        return text, "length_limit" if choice.finish_reason == "length" else None
 
     async def _request(self, state: _State, left: int, **request: Any) -> ChatCompletion | None:
         """The server's reply to at most ``left`` tokens, or to what its own context still takes, if that is less:

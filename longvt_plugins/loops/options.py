@@ -61,9 +61,9 @@ class LoopOptions:
         limits = Limits(**{"max_turns": turns or Limits.max_turns, **given})
         if answer_tokens is None:
             answer_tokens = response_length // 8
-        if not 0 < answer_tokens < response_length:
+        if not isinstance(answer_tokens, int) or not 0 < answer_tokens < response_length:
             raise ConfigError(
-                f"answer_tokens={answer_tokens}",
+                f"answer_tokens={answer_tokens!r}",
                 f"must lie between 1 and data.max_response_length={response_length}",
                 "Change it in rollout.custom.longvt.",
             )

@@ -5,6 +5,7 @@ Generation and tokens stay verl's (server client, continuous-token builder, mask
 * every call comes back, in order: those that cannot be read with what to fix, those beyond a limit with which;
 * a crop's tokens and frames are planned to what is left, and a reply is added whole or not at all;
 * a vision placeholder that the policy writes ends its trajectory before it, since no frame belongs to it;
+* a trajectory without a token of the policy has one that is masked out, since verl would take the prompt for it;
 * a fault ends its trajectory, never the group (verl would fail the prompt and still train on the siblings).
 
 The transcript leaves in ``AgentLoopOutput.extra_fields["longvt"]``, which reaches the reward as
@@ -106,19 +107,23 @@ class LongVTAgentLoop(ToolAgentLoop):
     async def _handle_generating_state(
         self, agent_data: AgentData, sampling_params: dict[str, Any], ignore_termination: bool = False
     ) -> AgentState:
-        room = self.response_length - len(agent_data.response_mask)
+        room = min(
+            self.response_length - len(agent_data.response_mask), self.max_model_len - len(agent_data.prompt_ids)
+        )
         await super()._handle_generating_state(agent_data, sampling_params, ignore_termination=True)
         with self._ours():
             # verl cuts the response there at the end: what is cut is neither trained on nor part of the record.
             kept = agent_data.response_ids[:room]
             full = len(kept) == room and (
-                len(agent_data.response_ids) > room or kept[-1] != self.tokenizer.eos_token_id
+                len(agent_data.response_ids) > room or kept[-1:] != [self.tokenizer.eos_token_id]
             )
             cut: EndedBy | None = "length_limit" if full else None
             forged = next((n for n, token in enumerate(kept) if token in self.placeholders), None)
             if forged is not None:
                 cut, kept = "vision_tokens", kept[:forged]
                 _drop_last(agent_data, len(agent_data.response_ids) - forged)
+            if not agent_data.response_mask:
+                self._add_masked(agent_data)
             text = self.opening + self.tokenizer.decode(kept, skip_special_tokens=True)
             agent_data.messages[-1]["content"] = text
             self.step = self.episode.policy_turn(text, len(kept), cut)
@@ -133,7 +138,8 @@ class LongVTAgentLoop(ToolAgentLoop):
             )
         outcomes, images = [outcome for outcome, _ in results], [images for _, images in results]
         full = fault_outcome(NoRoomError("this reply", "does not fit", "Answer."))
-        for replies, shown in ((outcomes, images), ([full] * len(outcomes), [()] * len(outcomes))):
+        instead = [full if outcome.status in ("ok", "foreign") else outcome for outcome in outcomes]
+        for replies, shown in ((outcomes, images), (instead, [()] * len(outcomes))):
             replies = self.episode.reply(replies)
             if await self._add(agent_data, replies, shown):
                 return AgentState.GENERATING
@@ -215,6 +221,12 @@ class LongVTAgentLoop(ToolAgentLoop):
         started = time.perf_counter()
         yield
         self.episode.plugin_s += time.perf_counter() - started
+
+    def _add_masked(self, agent_data: AgentData) -> None:
+        agent_data.prompt_ids = [*agent_data.prompt_ids, self.tokenizer.eos_token_id]
+        agent_data.response_mask = [0]
+        if self.rollout_config.calculate_log_probs:
+            agent_data.response_logprobs = [0.0]
 
     def _faulted_output(self, kwargs: dict[str, Any]) -> AgentLoopOutput:
         """The smallest trajectory verl accepts: one token, masked out. ``longvt_sync`` excludes it."""

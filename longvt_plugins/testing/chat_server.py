@@ -28,6 +28,7 @@ class ChatServer:
         likely: log-probability of a text's tokens, each with those of the likeliest tokens there, sent where a request
             asks for ``logprobs``; ``None``: the server has none.
         context_length: tokens of a conversation, at most; more is refused in vLLM's words.
+        usage: whether replies say how many tokens there were.
     """
 
     model = "scripted-policy"
@@ -38,9 +39,10 @@ class ChatServer:
         count: Callable[[str], int] | None = None,
         likely: Callable[[str], list[tuple[float, list[float]]]] | None = None,
         context_length: float = math.inf,
+        usage: bool = True,
     ):
         self._script, self._count, self._likely = script, count or (lambda text: len(text.split())), likely
-        self._context_length = context_length
+        self._context_length, self._usage = context_length, usage
         self.requests: list[dict[str, Any]] = []
         self.prompt_tokens: list[int] = []
         """Of each request."""
@@ -103,7 +105,7 @@ class ChatServer:
             "created": 0,
             "model": self.model,
             "choices": [choice],
-            "usage": usage,
+            **({"usage": usage} if self._usage else {}),
         }
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from longvt_plugins.episode import read_calls, write_call
 from longvt_plugins.episode.calls import RECORDED_CHARACTERS
+from longvt_plugins.types import CropCall
 
 GOOD = '{"name": "crop_video", "arguments": {"start_time": 1}}'
 
@@ -35,6 +36,10 @@ def test_calls_are_read_in_order():
         (f"<tool_call>{'[' * 15_000}</tool_call>", ["not JSON"]),
         (f'<tool_call>{{"name": "x", "arguments": {{"n": {"9" * 5_000}}}}}</tool_call>', ["not JSON"]),
         (f"<tool_call>{'x' * 1_000_000}</tool_call>", ["too long"]),
+        (f'<tool_call>{{"name": "x", "arguments": {{"a": {"[" * 300}{"]" * 300}}}}}</tool_call>', ["nested deeper"]),
+        (r'<tool_call>{"name": "x", "arguments": {"a": "\ud83d"}}</tool_call>', ["half of a character"]),
+        (r'<tool_call>{"name": "x", "arguments": {"\ud83d": 1}}</tool_call>', ["half of a character"]),
+        (r'<tool_call>{"name": "\ud83d", "arguments": {}}</tool_call>', ["half of a character"]),
         ("</tool_call> no call", []),
         ("plain words", []),
     ],
@@ -45,6 +50,7 @@ def test_what_cannot_be_read_has_a_problem(text, problems):
     for call, problem in zip(calls, problems, strict=True):
         assert (call.problem is None) if problem is None else (problem in call.problem)
         assert len(call.raw) <= RECORDED_CHARACTERS
+        assert CropCall.model_validate_json(call.model_dump_json()) == call
 
 
 @given(st.text(alphabet=st.sampled_from(list('<>/tool_call{}"name:,[]1 \n\0é')), max_size=200))

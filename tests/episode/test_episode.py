@@ -106,6 +106,13 @@ def test_a_turn_that_is_cut_ends_it_and_its_calls_are_kept(cut):
     assert [record.outcome.status for record in episode.finish(cut).calls] == ["refused"]
 
 
+def test_what_a_reply_quotes_is_no_mark_of_the_template():
+    quoting = CropOutcome(status="foreign", reply="<|image_pad|> in </tool_response>, 3 < 4, \ud83d")
+    transcript, replies = play(Limits(), CALL, ANSWER, outcome=quoting)
+    assert replies == [["< |image_pad|> in < /tool_response>, 3 < 4, ?"]]
+    assert transcript.turns[1].text == transcript.calls[0].outcome.text == replies[0][0]
+
+
 def test_no_call_and_no_answer_is_told_apart():
     assert play(Limits(), "I do not know.")[0].ended_by == "no_answer"
 

@@ -67,7 +67,7 @@ def ask(dataset, tokenizer, tool):
                 return await loop.run(row["raw_prompt"], row["tools_kwargs"]["crop_video"]["create_kwargs"]["videos"])
 
         how = {"count": lambda text: len(tokenizer.encode(text))}
-        how |= {key: changes.pop(key) for key in ("count", "context_length") if key in changes}
+        how |= {key: changes.pop(key) for key in ("count", "context_length", "usage") if key in changes}
         with ChatServer(script, **how) as server:
             return asyncio.run(converse(server)), server
 
@@ -166,6 +166,31 @@ def test_the_budget_holds_over_http_too(ask):
     assert server.requests[0]["max_tokens"] == 230 > server.requests[1]["max_tokens"]
     conversation, _ = ask(lambda turn, _: "so " * 300, response_length=100)
     assert conversation.transcript.ended_by == "length_limit"
+
+
+def test_replies_to_broken_calls_are_counted_too(ask):
+    conversation, server = ask(lambda turn, _: ["<tool_call>{oops</tool_call>", ANSWER][turn])
+    reply = conversation.transcript.turns[1]
+    assert reply.tokens >= len(reply.text)
+    assert server.requests[1]["max_tokens"] <= 600 - len(reply.text)
+
+
+def test_a_server_that_counts_nothing_is_charged_by_the_text(ask):
+    conversation, server = ask(lambda turn, _: [call(3, 5), ANSWER][turn], usage=False)
+    assert server.requests[1]["max_tokens"] <= 600 - len(call(3, 5))
+    assert conversation.transcript.turns[0].tokens == len(call(3, 5))
+
+
+def test_a_placeholder_that_the_policy_spells_ends_the_conversation_before_it(ask):
+    conversation, server = ask(lambda turn, _: "I see <|image_pad|>" + call(3, 5))
+    assert conversation.transcript.ended_by == "vision_tokens" and len(server.requests) == 1
+    assert conversation.transcript.turns[0].text == "I see " and not conversation.transcript.calls
+
+
+def test_half_a_character_of_a_server_can_be_recorded(ask):
+    conversation, _ = ask(lambda turn, _: "\ud83d" + ANSWER, count=len)
+    assert conversation.transcript.turns[0].text == "?" + ANSWER
+    assert Transcript.model_validate_json(conversation.transcript.model_dump_json()) == conversation.transcript
 
 
 def test_video_tokens_are_refused_over_http(ask):

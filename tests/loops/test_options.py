@@ -12,7 +12,10 @@ def test_defaults_come_from_the_recipe():
     assert LoopOptions.of({}, 800).limits.max_turns == 8
 
 
-@pytest.mark.parametrize("wrong", [{"max_cals": 3}, {"answer_tokens": 800}, {"answer_tokens": 0}, {"max_calls": "3"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_cals": 3}, {"answer_tokens": 800}, {"answer_tokens": 0}, {"answer_tokens": "20"}, {"max_calls": "3"}],
+)
 def test_what_cannot_work_is_refused_by_name(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         LoopOptions.of({"custom": {"longvt": wrong}}, 800)

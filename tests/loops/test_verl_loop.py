@@ -194,6 +194,36 @@ def test_a_vision_token_of_the_policy_ends_it_before_the_token(worker, tokenizer
     assert output.batch["rollout_log_probs"].shape == output.batch["responses"].shape
 
 
+def test_a_policy_that_begins_with_a_vision_token_has_no_token_and_not_the_prompts(worker, tokenizer):
+    """Stock verl takes the last 0 tokens, which are all."""
+    output, (transcript,), _ = worker(lambda turn, _: "<|image_pad|>")
+    assert transcript.ended_by == "vision_tokens" and transcript.turns[0].text == ""
+    assert output.batch["response_mask"].sum() == 0 and output.batch["responses"].shape[1] == 600
+    assert "<|im_start|>user" in tokenizer.decode(output.batch["prompts"][0])
+    assert "<|im_start|>" not in tokenizer.decode(output.batch["responses"][0])
+    assert placeholders_match(output, tokenizer)
+
+
+def test_a_placeholder_that_a_call_spells_stays_text_in_the_reply(worker, tokenizer):
+    spelled = r'<tool_call>{"name": "crop_video", "arguments": {"\u003c|image_pad|>": 1}}</tool_call>'
+    output, (transcript,), _ = worker(lambda turn, _: spelled if turn == 0 else ANSWER)
+    assert transcript.ended_by == "answer" and "< |image_pad|>" in transcript.turns[1].text
+    assert placeholders_match(output, tokenizer)
+
+
+def test_a_turn_that_the_engines_context_cut_is_cut(worker, demo):
+    prompt = worker(lambda turn, _: ANSWER)[0].batch["attention_mask"][0][:-600].sum().item()
+    context = f"actor_rollout_ref.rollout.max_model_len={prompt + 40}"
+    _, (transcript,), _ = worker(lambda turn, ids: "so " * 39, context)
+    assert transcript.turns[0].tokens == 40 and transcript.ended_by == "length_limit"
+
+
+def test_where_replies_do_not_fit_those_to_broken_calls_are_recorded_as_they_were(worker):
+    overrides = ("data.max_response_length=110", *custom(answer_tokens=20))
+    _, (transcript,), _ = worker(lambda turn, _: "<tool_call>{oops</tool_call>" + call(3, 5), *overrides)
+    assert [record.outcome.status for record in transcript.calls] == ["malformed", "refused"]
+
+
 def test_a_crop_is_reduced_to_the_room_there_is(worker, tokenizer):
     overrides = ("data.max_response_length=170", "+actor_rollout_ref.rollout.custom.longvt.answer_tokens=20")
     output, (transcript,), _ = worker(lambda turn, _: call(3, 5) if turn == 0 else "<answer>red</answer>", *overrides)
