@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Literal
 
 Match = Literal["correct", "incorrect", "undecided"]
@@ -12,7 +13,8 @@ Match = Literal["correct", "incorrect", "undecided"]
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _LONE_LETTER = re.compile(r"^\(?([A-Ha-h])\)?(?:[.:)]\s.*)?[.]?$", re.DOTALL)
 _OPTION_LETTER = re.compile(r"^\(?([A-Za-z])\)?(?:[.:)]\s*(.*))?$", re.DOTALL)
-_NUMBER = re.compile(r"^[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?$")
+_NUMBER = re.compile(r"^[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)$")
+_QUOTED = re.compile(r"([\"'])(.*)\1", re.DOTALL)
 _MAX_CHARACTERS = 4000
 
 
@@ -84,10 +86,13 @@ def _option_index(answer: str, options: Sequence[str]) -> int | None:
     return index
 
 
-def _value(number: str) -> float:
-    return float(number.replace(",", ""))
+def _value(number: str) -> Decimal:
+    return Decimal(number.replace(",", ""))
 
 
 def _normal(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"\s+", " ", text).strip().strip(".!\"'").strip()
+    # NFKC makes 2 and a half of a half that is one character, and 22 of two squared.
+    form = "NFC" if any(unicodedata.category(character) == "No" for character in text) else "NFKC"
+    text = re.sub(r"\s+", " ", unicodedata.normalize(form, text).casefold()).strip().rstrip(".!").strip()
+    quoted = _QUOTED.fullmatch(text)
+    return quoted[2].rstrip(".!").strip() if quoted else text

@@ -91,16 +91,20 @@ def windows_of(value: Any) -> tuple[list[Span], int]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return [], 1
     if value is None or not hasattr(value, "__len__") or len(value) == 0:
         return [], 0
-    rows = [value] if not hasattr(value[0], "__len__") else list(value)
+    if isinstance(value, str | dict):
+        return [], 1
+    rows = list(value) if hasattr(value[0], "__len__") and not isinstance(value[0], str) else [value]
     windows = []
     for row in rows:
+        if isinstance(row, str):
+            continue
         try:
             start_s, end_s = (float(time_s) for time_s in row)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if _is_window((start_s, end_s)):
             windows.append((start_s, end_s))

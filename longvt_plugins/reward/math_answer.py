@@ -20,16 +20,28 @@ from .answer import Match, match_answer
 DEADLINE_S = 5.0
 _START_S = 60.0
 _MAX_CHARACTERS = 1000
+_RAISED = re.compile("[⁰¹²³⁴-⁹]+")
+_LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+# math-verify reads past these: f for f', 2 for two and a half.
+_UNREAD = re.compile("['\u2019\u2032\u00bc-\u00be\u2150-\u215e]")
 
 
 def match_math(prediction: str | None, ground_truth: str) -> Match:
     """Compare two mathematical answers; ``\\\\boxed{...}`` counts as the answer where there is one."""
-    predicted = unboxed(prediction) if prediction is not None else None
-    truth = unboxed(ground_truth)
-    by_rule = match_answer(predicted, truth)
+    if prediction is None:
+        return "incorrect"
+    predicted, truth = _powers(unboxed(prediction)), _powers(unboxed(ground_truth))
+    # A mark of exclamation ends a sentence there; here it is a factorial.
+    by_rule = "undecided" if "!" in predicted + truth else match_answer(predicted, truth)
     if by_rule != "undecided" or not truth.strip() or max(len(predicted), len(truth)) > _MAX_CHARACTERS:
         return by_rule
+    if _UNREAD.search(predicted + truth):
+        return "undecided"
     return _comparer.compare(predicted, truth)
+
+
+def _powers(text: str) -> str:
+    return _RAISED.sub(lambda digits: f"^{{{digits[0].translate(_LOWERED)}}}", text)
 
 
 def unboxed(text: str) -> str:

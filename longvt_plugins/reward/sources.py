@@ -28,7 +28,8 @@ SOURCES: dict[str, Source] = {
     **dict.fromkeys(("vstar", "vl_agent", "chart", "longvideo-reason", "hacs", "ego4d_naq"), Source("answer")),
     **dict.fromkeys(("videor1", "longvideo-reason-think"), Source("answer")),
     **dict.fromkeys(("thinklite_eureka", "xince"), Source("math")),
-    "time-r1": Source("interval"),
+    # Those with "_", and "grounding", are what `longvt data convert` writes.
+    **dict.fromkeys(("time-r1", "time_r1", "charades-sta", "charades_sta", "grounding"), Source("interval")),
 }
 PREFIXES: dict[str, Source] = {"TimeR1": Source("interval"), "TVG-R1": Source("interval")}
 UNLISTED = Source("answer")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from longvt_plugins.datasets.convert import CONVERTERS
 from longvt_plugins.reward import RewardConfig, compute_reward
 from longvt_plugins.reward.sources import SOURCES, source_of
 from longvt_plugins.types import CallRecord, CropCall, CropOutcome, Transcript, Turn
@@ -74,6 +75,12 @@ def test_sources_named_by_prefix(name):
     assert half.acc == 0.5 and half.reason == "IoU of the window" and half.grounding is None
     recall = RewardConfig(use_recall=True)
     assert compute_reward(trajectory("0 to 14"), "10 to 14", config=recall, data_source=name).acc == 1.0
+
+
+@pytest.mark.parametrize("name", [name for name, c in CONVERTERS.items() if c.module == "grounding"])
+def test_what_our_converters_write_is_scored_by_overlap(name):
+    """Under the converter's name, with the command line's underscores, and under its own default."""
+    assert [source_of(n).task for n in (name, name.replace("-", "_"), "grounding")] == ["interval"] * 3
 
 
 def test_an_unlisted_source_is_an_open_question():

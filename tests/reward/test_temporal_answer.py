@@ -24,7 +24,8 @@ def test_read(answer, window):
 @pytest.mark.parametrize(
     "answer",
     ["", "soon", "12", "12 to 20 or 30 to 40", "20 to 12", "12 to 12", "-3 to 5", "[12, 20", "[1, 2, 3]",
-     "[[1, 2], [3]]", "1.2.3 to 5", "nan to inf", "1:2:3:4 - 5", "\x00", "9" * 5000, "[" * 5000, None, 7],
+     "[[1, 2], [3]]", "1.2.3 to 5", "nan to inf", "1:2:3:4 - 5", "\x00", "9" * 5000, "[" * 5000, "[" * 998,
+     f"[1, {'9' * 400}]", None, 7],
 )  # fmt: skip
 def test_not_read(answer):
     assert parse_windows(answer) == []
