@@ -31,7 +31,10 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
     answer = (found.group(1) if found else answer).strip()
     if not question or not answer:
         raise DataError(f"question {question[:40]!r}, answer {answer[:40]!r}", "one of them is empty", "Complete it.")
-    choices = [str(option).strip() for option in record.get("options") or ()]
+    choices = record.get("options") or []
+    if not isinstance(choices, list):
+        raise DataError(f"options {choices!r}"[:80], "must be a list", "Write one entry per option.")
+    choices = [str(option).strip() for option in choices]
     if choices:
         question += "\n" + "\n".join(choices)
     choices = [text.strip() for _, text in _OPTION.findall(question)]
