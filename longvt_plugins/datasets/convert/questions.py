@@ -37,7 +37,7 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
     choices = [str(option).strip() for option in choices]
     if choices:
         question += "\n" + "\n".join(choices)
-    choices = [text.strip() for _, text in _OPTION.findall(question)]
+    choices = _lettered("\n".join(choices) or question)
     path = _path(record)
     media = "images" if record.get("data_type") == "image" else "videos"
     return RLRow(
@@ -53,6 +53,17 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
         options=choices,
         **{media: [path]},
     )
+
+
+def _lettered(text: str) -> list[str]:
+    """The last lines lettered A, B, C ... in sequence: ``Q: ...`` is none, and a dialogue may stand before them."""
+    found: list[str] = []
+    for letter, option in _OPTION.findall(text):
+        if letter == "A":
+            found = []
+        if ord(letter) - ord("A") == len(found):
+            found.append(option.strip())
+    return found if len(found) > 1 else []
 
 
 def _path(record: Mapping[str, Any]) -> str:

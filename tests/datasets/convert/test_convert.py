@@ -196,6 +196,28 @@ class Surprise:
         raise ZeroDivisionError("a surprise")
 
 
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("Q: What colour is the car?\nA. red\nB. blue", ["red", "blue"]),
+        (
+            "A: Hello.\nB: Hi.\nWho greets first?\n(A) the man\n(B) the dog\n\n(C) nobody",
+            ["the man", "the dog", "nobody"],
+        ),
+        ("What?\nA. red\nB. blue\nN: none of them", ["red", "blue"]),
+        ("What colour? A. red\nB. blue", []),
+        ("What does A say?\nA: nothing", []),
+    ],
+)
+def test_options_are_lines_lettered_in_sequence(question, options):
+    assert one("longvideo-reason", LONGVIDEO_REASON | {"problem": question}).options == options
+
+
+def test_listed_options_are_not_mixed_with_lines_of_the_question():
+    record = VIDEO_R1 | {"problem": "Q: What do they say?\nA: hi\nB: ho", "options": ["A. A cat", "B. A dog"]}
+    assert one("video-r1", record).options == ["A cat", "A dog"]
+
+
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_other_peoples_columns_are_named(name):
     with pytest.raises(DataError, match=f"{name} lacks .*{CONVERTERS[name].needs[-1]}"):
