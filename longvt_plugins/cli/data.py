@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.errors import ConfigError, DataError
 
 from . import Outcome
 
@@ -25,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rollouts.add_argument("--rows", nargs="+", type=Path, required=True, help="RL files that the run trained on")
     rollouts.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="parquet to write")
     rollouts.add_argument("--split", default="train", choices=("train", "val"))
-    rollouts.add_argument("--tools", help="tool YAML of the run (multi_turn.tool_config_path)")
+    shown = rollouts.add_mutually_exclusive_group()
+    shown.add_argument("--tools", help="tool YAML of the run (multi_turn.tool_config_path); needed if it called a tool")
+    shown.add_argument("--no-tools", action="store_true", help="write traces without the schemas of the run's tools")
     rollouts.add_argument("--root", default="", help="write paths below it relative to it")
     rollouts.add_argument("--tokenizer", help="checkpoint: prove that each text gives the policy's tokens")
     rollouts.add_argument("--acc", type=float, default=1.0, help="least answer score (default 1)")
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do the action.
 
     Raises:
-        ConfigError: an unknown name, or an output that cannot be written.
+        ConfigError: an unknown name, an output that cannot be written, or calls of tools that are not named.
         DataError: an input that cannot be read as what it should be.
     """
     return {"list": _list, "convert": _convert, "rollouts": _rollouts}[args.action](args)
@@ -78,16 +82,14 @@ def _convert(args: argparse.Namespace) -> Outcome:
 def _rollouts(args: argparse.Namespace) -> Outcome:
     from longvt_plugins.datasets.convert import Funnel
     from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
-    from longvt_plugins.datasets.rl_rows import read_row
     from longvt_plugins.datasets.schema import write_chains
-    from longvt_plugins.datasets.tables import rows_of
     from longvt_plugins.trainer import trajectory_log
 
     if not (args.folder / args.split).is_dir():
         raise ConfigError(str(args.folder / args.split), "is no folder", "Name the trajectories of a longvt_sync run.")
-    read = [read_row(row, number) for path in args.rows for number, row in enumerate(rows_of(path))]
+    read = [row for path in args.rows for row in _rl_rows(path)]
     standards = Standards(args.acc, args.format, args.grounding, args.max_tokens, args.crops, args.per_question)
-    encode, tools, funnel = None, [], Funnel()
+    encode, tools, funnel = None, [] if args.no_tools else None, Funnel()
     if args.tools:
         from longvt_plugins.datasets.lmms.options import read_tool_schemas
 
@@ -107,6 +109,17 @@ def _rollouts(args: argparse.Namespace) -> Outcome:
         encode=encode,
     )
     return _written(args.output, funnel, lambda path: write_chains(traces, path))
+
+
+def _rl_rows(path: Path) -> Iterator[dict[str, Any]]:
+    from longvt_plugins.datasets.rl_rows import read_row
+    from longvt_plugins.datasets.tables import rows_of
+
+    for number, row in enumerate(rows_of(path)):
+        try:
+            yield read_row(row, number)
+        except DataError as error:
+            raise DataError(f"{path}, row {number}, {error.value}", error.rule, error.remedy) from error
 
 
 def _written(output: Path, funnel, write) -> Outcome:

@@ -43,7 +43,7 @@ def read_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     raw = parse_json("messages", row["messages"])
     if not isinstance(raw, list) or not raw:
         raise _bad("messages", raw, "must be a list of messages", "Write at least a question and an answer.")
-    media = {"<image>": list(row.get("images") or ()), "<video>": list(row.get("videos") or ())}
+    media = {f"<{column[:-1]}>": _listed(row, column) for column in ("images", "videos")}
     marked = any(media.values())
     messages = [_message(f"messages[{index}]", message, media if marked else None) for index, message in enumerate(raw)]
     left = {mark: len(items) for mark, items in media.items() if items}
@@ -73,6 +73,8 @@ def parse_json(column: str, raw: Any) -> Any:
         return json.loads(raw)
     except ValueError as error:
         raise _bad(column, raw, f"is not JSON ({error})", "Write it with json.dumps.") from error
+    except RecursionError as error:
+        raise _bad(column, raw, "is JSON nested too deep to be read", "Correct the row.") from error
 
 
 def without_nulls(value: Any) -> Any:
@@ -82,6 +84,13 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
+
+
+def _listed(row: Mapping[str, Any], column: str) -> list[Any]:
+    media = row.get(column)
+    if media is not None and not isinstance(media, list):
+        raise _bad(column, media, "must be a list of media", "Correct the row.")
+    return list(media or ())
 
 
 def _message(column: str, raw: Any, media: dict[str, list] | None) -> dict[str, Any]:
@@ -95,6 +104,8 @@ def _message(column: str, raw: Any, media: dict[str, list] | None) -> dict[str, 
         raw.get("content"),
         parse_json(f"{column}.tool_calls", raw.get("tool_calls")),
     )
+    if calls is not None and not isinstance(calls, list):
+        raise _bad(f"{column}.tool_calls", calls, "must be a list of calls", "Correct the row.")
     if content is None and not (role == "assistant" and calls):
         raise _bad(f"{column}.content", None, "is null", "Write the text, or drop the row.")
     if isinstance(content, str):
@@ -125,13 +136,21 @@ def _item(column: str, raw: Any, media: dict[str, list] | None) -> list[dict[str
         return [_marked(column, piece, media) for piece in _MARK.split(item["text"]) if piece]
     if kind in ("image", "video"):
         details = {key: value for key, value in item.items() if key not in ("type", kind)}
-        return [{"type": f"{kind}_url", f"{kind}_url": {"url": item.get(kind), **details}}]
-    if kind not in MEDIA:
+        return [_medium(f"{column}.{kind}", f"{kind}_url", {"url": item.get(kind), **details})]
+    if not isinstance(kind, str) or kind not in MEDIA:
         raise _bad(f"{column}.type", kind, f"is not one of text, {', '.join(MEDIA)}", "Convert or drop the item.")
-    missing = [key for key in MEDIA[kind] if not (item.get(kind) or {}).get(key)]
+    return [_medium(f"{column}.{kind}", kind, item.get(kind))]
+
+
+def _medium(column: str, kind: str, details: Any) -> dict[str, Any]:
+    if details is not None and not isinstance(details, dict):
+        raise _bad(column, details, f"must be an object with {', '.join(MEDIA[kind])}", "Write it as one.")
+    missing = [key for key in MEDIA[kind] if not (details or {}).get(key)]
     if missing:
-        raise _bad(f"{column}.{kind}", item.get(kind), f"lacks {', '.join(missing)}", "Complete the item.")
-    return [{"type": kind, kind: dict(item[kind])}]
+        raise _bad(column, details, f"lacks {', '.join(missing)}", "Complete the item.")
+    if not isinstance(details["url"], str):
+        raise _bad(f"{column}.url", details["url"], "must be text", "Write the path of the file.")
+    return {"type": kind, kind: dict(details)}
 
 
 def _marked(column: str, piece: str, media: dict[str, list]) -> dict[str, Any]:
@@ -143,7 +162,7 @@ def _marked(column: str, piece: str, media: dict[str, list]) -> dict[str, Any]:
     details = value if isinstance(value, dict) else {kind: value}
     url = details.get(kind) or details.get("path") or details.get("url")
     rest = {key: value for key, value in details.items() if key in (*SAMPLING, *WINDOW)}
-    return {"type": f"{kind}_url", f"{kind}_url": {"url": url, **(rest if kind == "video" else {})}}
+    return _medium(f"{kind}s", f"{kind}_url", {"url": url, **(rest if kind == "video" else {})})
 
 
 def _tool_reply(message: dict[str, Any]) -> dict[str, Any]:

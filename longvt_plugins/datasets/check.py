@@ -17,7 +17,7 @@ from longvt_plugins.errors import DataError
 from .chains import read_messages, read_tools
 from .media import MediaOptions, plan_media
 from .problems import CONTROL, Problem, problems_of, text_of
-from .rl_rows import media_urls, problems_of_rl
+from .rl_rows import media_count, media_urls, problems_of_rl
 from .tables import open_parquet, rows_of
 
 Kind = Literal["rl", "sft"]
@@ -91,7 +91,7 @@ def check_file(path: str | os.PathLike[str], root: str = "", files: bool = True,
     seen: dict[str, int] = {}
     for number, row in enumerate(rows_of(path)):
         name = _name(report.kind, row)
-        problems = [*check(row, root, files, report.media)]
+        problems = [*_guarded(check(row, root, files, report.media))]
         if name in seen:
             value, rule = name, f"is also that of row {seen[name]}"
             problems.append(Problem(NAME_COLUMN[report.kind], value, rule, "Give each row its own."))
@@ -107,24 +107,30 @@ def check_file(path: str | os.PathLike[str], root: str = "", files: bool = True,
 
 
 def _name(kind: Kind, row: Mapping[str, Any]) -> str | None:
-    value = row.get("id") if kind == "sft" else (row.get("extra_info") or {}).get("index")
+    info = row.get("extra_info")
+    value = row.get("id") if kind == "sft" else info.get("index") if isinstance(info, Mapping) else None
     return None if value is None or value == "" else str(value)
+
+
+def _guarded(problems: Iterator[Problem]) -> Iterator[Problem]:
+    try:
+        yield from problems
+    except Exception as error:  # a bad row is data: whatever is in it, the rows after it are checked
+        yield Problem("row", f"{error}"[:80], f"cannot be read ({type(error).__name__})", "Correct it, or drop it.")
 
 
 def _check_sft(row: Mapping[str, Any], root: str, files: bool, media: Counter) -> Iterator[Problem]:
     try:
         messages = read_messages(row)
     except DataError as error:
-        column, _, value = error.value.partition(": ")
-        yield Problem(column, value, error.rule, error.remedy)
+        yield Problem.of(error)
         return
     try:
         tools = read_tools(row)
         if found := CONTROL.search(str(tools)):
             yield Problem("tools", found.group(), "a control token in text", "Remove it.")
     except DataError as error:
-        column, _, value = error.value.partition(": ")
-        yield Problem(column, value, error.rule, error.remedy)
+        yield Problem.of(error)
     problems = [*problems_of(messages)]
     yield from problems
     media.update(item["type"] for message in messages for item in message["content"] if item["type"] != "text")
@@ -143,7 +149,7 @@ def _check_sft(row: Mapping[str, Any], root: str, files: bool, media: Counter) -
 
 def _check_rl(row: Mapping[str, Any], root: str, files: bool, media: Counter) -> Iterator[Problem]:
     yield from problems_of_rl(row, root, files)
-    media.update({column: len(row.get(column) or ()) for column in ("videos", "images")})
+    media.update({column: media_count(row, column) for column in ("videos", "images")})
 
 
 def _describe(kind: Kind, row: Mapping[str, Any]) -> str:

@@ -26,7 +26,10 @@ def local_path(url: str, root: str | os.PathLike[str] = "") -> str:
         raise DataError(url, "must be the path of a local file", "Write the path into the row.")
     if _WINDOWS.search(url):
         raise DataError(url, "is a Windows path", "Write it relative to the root, with forward slashes.")
-    parts = urlparse(url)
+    try:
+        parts = urlparse(url)
+    except ValueError as error:
+        raise DataError(url, f"is neither a path nor a URL ({error})", "Write the path into the row.") from error
     if parts.scheme == "file":
         url = unquote(parts.path)
     elif parts.scheme and "://" in url:

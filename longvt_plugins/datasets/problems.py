@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ SAMPLING = ("fps", "min_frames", "max_frames", "max_pixels", "min_pixels")
 WINDOW = ("video_start", "video_end")
 CONTROL = re.compile(r"<\|(?:im_start|im_end|endoftext|vision_start|vision_end|vision_pad|image_pad|video_pad)\|>")
 """Tokens that structure a prompt: in a row's text they would make turns and media out of nothing."""
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,12 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.column}: {self.value}: {self.rule}. {self.remedy}"
+
+    @classmethod
+    def of(cls, error: DataError) -> Problem:
+        """Of an error whose value begins with its column."""
+        column, _, value = error.value.partition(": ")
+        return cls(column, value, error.rule, error.remedy)
 
     @property
     def error(self) -> DataError:
@@ -75,6 +83,8 @@ def _item_problems(column: str, message: Mapping[str, Any]) -> Iterator[Problem]
             found = CONTROL.search(item["text"])
             if found:
                 yield Problem(where, found.group(), "a control token in text", "Remove it: it would become a turn.")
+            if half := _HALF_CHARACTER.search(item["text"]):
+                yield Problem(where, ascii(half.group()), "half a character, which no file can hold", "Remove it.")
             continue
         if message.get("role") == "assistant":
             yield Problem(where, item["type"], "an assistant cannot say a medium", "Move it to the turn it answers.")
@@ -83,20 +93,20 @@ def _item_problems(column: str, message: Mapping[str, Any]) -> Iterator[Problem]
             yield from _video_problems(where, details)
         elif item["type"] == "frames":
             times, size = details["times_s"], details["size"]
-            if not (_numbers(times) and all(b > a for a, b in itertools.pairwise(times)) and times[0] >= 0):
+            if not (numbers(times) and all(b > a for a, b in itertools.pairwise(times)) and times[0] >= 0):
                 yield Problem(f"{where}.times_s", f"{times}"[:80], "must be ascending seconds", "Correct them.")
-            if not (_numbers(size) and len(size) == 2 and min(size) > 0):
+            if not (numbers(size) and len(size) == 2 and min(size) > 0):
                 yield Problem(f"{where}.size", f"{size}"[:80], "must be [height, width]", "Correct it.")
 
 
 def _video_problems(where: str, details: Mapping[str, Any]) -> Iterator[Problem]:
     for key in (key for key in SAMPLING if key in details):
         value = details[key]
-        if not (_numbers([value]) and value > 0):
+        if not (numbers([value]) and value > 0):
             yield Problem(f"{where}.{key}", f"{value!r}", "must be a positive number", "Correct or drop it.")
     start, end = (details.get(key) for key in WINDOW)
     given = [value for value in (start, end) if value is not None]
-    if given and not (_numbers(given) and (start or 0) >= 0 and (end is None or end > (start or 0))):
+    if given and not (numbers(given) and (start or 0) >= 0 and (end is None or end > (start or 0))):
         yield Problem(
             f"{where}.video_start, video_end", f"[{start}, {end}]", "must satisfy 0 <= start < end", "Correct them."
         )
@@ -106,13 +116,14 @@ def _call_problems(column: str, message: Mapping[str, Any]) -> Iterator[Problem]
     for index, call in enumerate(message.get("tool_calls") or ()):
         where = f"{column}.tool_calls[{index}]"
         function = (call.get("function") or call) if isinstance(call, Mapping) else {}
+        function = function if isinstance(function, Mapping) else {}
         if not isinstance(function.get("name"), str):
             yield Problem(where, f"{call}"[:80], "has no function name", "Correct the call.")
         arguments = function.get("arguments")
         if isinstance(arguments, str):
             try:
                 arguments = json.loads(arguments)
-            except ValueError:
+            except (ValueError, RecursionError):
                 yield Problem(f"{where}.arguments", arguments[:80], "is not JSON", "Write it with json.dumps.")
                 continue
         if not isinstance(arguments, Mapping):
@@ -121,16 +132,17 @@ def _call_problems(column: str, message: Mapping[str, Any]) -> Iterator[Problem]
         for written in re.findall(r"<tool_call>(.*?)(?:</tool_call>|$)", text_of(message), re.DOTALL):
             try:
                 good = isinstance(json.loads(written), dict) and f"{written}</tool_call>" in text_of(message)
-            except ValueError:
+            except (ValueError, RecursionError):
                 good = False
             if not good:
                 value = " ".join(written.split())[:80]
                 yield Problem(f"{column}.content", value, "a call that no parser reads", "Correct the JSON in it.")
 
 
-def _numbers(values: Any) -> bool:
+def numbers(values: Any) -> bool:
+    """Whether these are numbers, at least one, and all of them finite."""
     return (
         isinstance(values, Sequence)
         and len(values) > 0
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and v == v for v in values)
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= sys.float_info.max for v in values)
     )

@@ -11,7 +11,9 @@ other shapes; ``chains.py`` and ``verl_rl.py`` read them unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -94,7 +96,7 @@ class RLRow(Closed):
             if placeholders != len(media):
                 raise ValueError(f"{placeholders} {mark} placeholders for {len(media)} {mark[1:-1]}s: make them equal")
         for start_s, end_s in self.segments:
-            if not 0 <= start_s < end_s:
+            if not 0 <= start_s < end_s < math.inf:
                 raise ValueError(f"segment [{start_s}, {end_s}] must satisfy 0 <= start < end, in seconds")
         return self
 
@@ -174,15 +176,19 @@ def write_chains(chains: Iterable[Chain], path: str | os.PathLike[str]) -> int:
 
 
 def _write(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: str | os.PathLike[str], batch: int = 1024) -> int:
-    """In batches, to a scratch file that takes the name when it is whole."""
+    """In batches, to a scratch file that takes the name when it is whole, and goes when it will not be."""
     import itertools
 
     import pyarrow.parquet as pq
 
     scratch, count, rows = f"{os.fspath(path)}.tmp", 0, iter(rows)
-    with pq.ParquetWriter(scratch, schema) as writer:
-        while some := list(itertools.islice(rows, batch)):
-            writer.write_table(pa.Table.from_pylist(some, schema=schema))
-            count += len(some)
-    os.replace(scratch, path)
+    try:
+        with pq.ParquetWriter(scratch, schema) as writer:
+            while some := list(itertools.islice(rows, batch)):
+                writer.write_table(pa.Table.from_pylist(some, schema=schema))
+                count += len(some)
+        os.replace(scratch, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(scratch)
     return count

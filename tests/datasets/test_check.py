@@ -138,6 +138,39 @@ FAULTS = {
         "messages[3].content[0]",
         "the video ends at 4.00 s",
     ),
+    "video that is text": (
+        asks({"type": "video_url", "video_url": "a.mp4"}),
+        "messages[1].content[0].video_url",
+        "must be an object with url",
+    ),
+    "path that is a number": (asks(video(url=5)), "messages[1].content[0].video_url.url", "must be text"),
+    "picture without a path": (asks({"type": "image"}), "messages[1].content[0].image", "lacks url"),
+    "item of no one type": (asks({"type": ["text"]}), "messages[1].content[0].type", "is not one of"),
+    "broken URL": (asks(video(url="http://[x/a.mp4")), "messages[1].content[0]", "is neither a path nor a URL"),
+    "frames of infinite size": (
+        chain(said(), tool([frames(size=[float("inf"), 56])])),
+        "messages[3].content[0].size",
+        "must be [height, width]",
+    ),
+    "size that no float holds": (
+        chain(said(), tool([frames(size=[10**400, 56])])),
+        "messages[3].content[0].size",
+        "must be [height, width]",
+    ),
+    "calls that are a number": (chain(said("x", tool_calls=5), tool()), "messages[2].tool_calls", "must be a list"),
+    "call whose function is text": (
+        chain(said("", tool_calls=[{"function": "f"}]), tool()),
+        "messages[2].tool_calls[0]",
+        "no function name",
+    ),
+    "nested JSON": ("[" * 3000, "messages", "nested too deep"),
+    "nested arguments": (
+        chain(said("", tool_calls=[{"function": {"name": "f", "arguments": "[" * 3000}}]), tool()),
+        "messages[2].tool_calls[0].arguments",
+        "is not JSON",
+    ),
+    "nested call": (chain(said(f"<tool_call>{'[' * 3000}</tool_call>"), tool()), "messages[2].content", "no parser"),
+    "half a character": (chain(last="\ud83d"), "messages[2].content[0]", "half a character"),
     "frames in disorder": (
         chain(said(), tool([frames(times_s=[2.0, 1.0])])),
         "messages[3].content[0].times_s",
@@ -229,6 +262,40 @@ def test_faults_of_rl_rows_are_found(folder, tmp_path, row, column, rule):
     pq.write_table(pa.Table.from_pylist([row], schema=RL_SCHEMA), tmp_path / "rl.parquet")
     found = [finding.problem for finding in check_file(tmp_path / "rl.parquet", str(folder)).findings]
     assert any(p.column == column and rule in p.rule for p in found), [str(p) for p in found]
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "rule"),
+    [
+        ({"extra_info": '{"index": 1}'}, "extra_info", "must be a struct"),
+        ({"reward_model": '{"ground_truth": "red"}'}, "reward_model", "must be a struct"),
+        ({"prompt": ["What?"]}, "prompt[0]", "must be a message"),
+        ({"videos": "a.mp4"}, "videos", "must be a list of paths"),
+        ({"extra_info": {"index": 0, "video_segment": 5}}, "extra_info.video_segment", "must be [start, end]"),
+        ({"extra_info": {"index": 0, "segments": 5}}, "extra_info.segments", "must be a list"),
+        ({"extra_info": {"index": 0, "segments": [5]}}, "extra_info.segments[0]", "0 <= start < end"),
+        ({"extra_info": {"index": 0, "segments": [[0, float("inf")]]}}, "extra_info.segments[0]", "0 <= start < end"),
+    ],
+)
+def test_rl_columns_of_another_shape_are_found(folder, tmp_path, change, column, rule):
+    pq.write_table(pa.Table.from_pylist([rl_row() | change]), tmp_path / "rl.parquet")
+    found = [finding.problem for finding in check_file(tmp_path / "rl.parquet", str(folder)).findings]
+    assert any(p.column == column and rule in p.rule for p in found), [str(p) for p in found]
+
+
+def test_a_row_that_fails_in_a_way_nobody_thought_of_is_named_and_the_next_is_checked(folder, tmp_path, monkeypatch):
+    def surprised(messages):
+        if messages[0]["role"] == "user":
+            raise ZeroDivisionError("a surprise")
+        return iter(())
+
+    monkeypatch.setattr("longvt_plugins.datasets.check.problems_of", surprised)
+    path = write_sft(tmp_path / "x.parquet", [("a", CLEAN[0]), ("b", CLEAN[0][1:]), ("c", CLEAN[0]), ("c", CLEAN[0])])
+    told = [str(finding) for finding in check_file(path, str(folder)).findings]
+    assert told == [
+        "row 1 (b), row: a surprise: cannot be read (ZeroDivisionError). Correct it, or drop it.",
+        "row 3 (c), id: c: is also that of row 2. Give each row its own.",
+    ]
 
 
 def test_published_rl_rows_are_clean(folder, tmp_path):

@@ -36,6 +36,7 @@ def test_rows_survive_parquet(tmp_path):
         ({"videos": []}, "1 <video> placeholders for 0 videos"),
         ({"segments": [(3.0, 2.0)]}, "0 <= start < end"),
         ({"segments": [(float("nan"), 2.0)]}, "0 <= start < end"),
+        ({"segments": [(1.0, float("inf"))]}, "0 <= start < end"),
         ({"anwser": 1}, "anwser"),
     ],
 )
@@ -63,6 +64,17 @@ def test_chains_survive_parquet_and_bad_ones_are_not_written(tmp_path):
     with pytest.raises(ValidationError, match="must end with an assistant turn"):
         Chain(id="c", messages=[*chain.messages, said("user", "And?")])
     assert not (tmp_path / "c.parquet.tmp").exists()
+
+
+@pytest.mark.parametrize("stopped_by", [RuntimeError, KeyboardInterrupt])
+def test_what_is_not_written_whole_leaves_nothing_behind(tmp_path, stopped_by):
+    def rows():
+        yield RLRow(**ROW)
+        raise stopped_by("in the middle")
+
+    with pytest.raises(stopped_by, match="in the middle"):
+        write_rl_rows(rows(), tmp_path / "r.parquet")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path):

@@ -117,10 +117,11 @@ def convert_records(name: str, records: Iterable[Mapping[str, Any]], options: Op
     convert = converter.load()
     for number, record in enumerate(records):
         funnel.read += 1
-        missing = [key for key in converter.needs if key not in record]
+        keys = record.keys() if isinstance(record, Mapping) else ()
+        missing = [key for key in converter.needs if key not in keys]
         if missing and number == 0:
             raise DataError(
-                f"record 0 with {sorted(map(str, record))}",
+                f"record 0 with {sorted(map(str, keys))}",
                 f"{name} lacks {', '.join(missing)}",
                 f"Its format is known from: {converter.seen}. Rename the columns, or choose another converter.",
             )
@@ -133,6 +134,9 @@ def convert_records(name: str, records: Iterable[Mapping[str, Any]], options: Op
             continue
         except ValueError as error:
             funnel.drop("does not make a valid row", f"record {number}: {' '.join(str(error).split())}"[:200])
+            continue
+        except Exception as error:  # a bad record is data: whatever is in it, the records after it are converted
+            funnel.drop(f"cannot be read ({type(error).__name__})", f"record {number}: {error}"[:160])
             continue
         funnel.written += 1
         yield row

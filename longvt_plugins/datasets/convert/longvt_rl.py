@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from longvt_plugins.datasets.rl_rows import extra_info, media_urls
+from longvt_plugins.datasets.rl_rows import extra_info, media_urls, prompt_of, struct
 from longvt_plugins.datasets.schema import Message, RLRow
 from longvt_plugins.errors import DataError
 
@@ -19,13 +19,12 @@ PATH_SENTENCE = re.compile(r"\s*The [Vv]ideo path for this video is: ?\S+")
 
 
 def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
-    info, reward = extra_info(record), record["reward_model"] or {}
-    answer = reward.get("ground_truth")
+    info, answer = extra_info(record), struct(record, "reward_model").get("ground_truth")
     if answer in (None, ""):
         raise DataError("reward_model.ground_truth", "has no answer", "Drop the row.")
     prompt = [
         Message(role=message["role"], content=PATH_SENTENCE.sub("", message["content"]).strip())
-        for message in record["prompt"]
+        for message in prompt_of(record)
     ]
     return RLRow(
         data_source=options.data_source or record["data_source"],
@@ -36,7 +35,7 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
         ground_truth=str(answer),
         index=info.get("index", number),
         split=info.get("split", options.split),
-        segments=[tuple(segment) for segment in info.get("segments", ())],
+        segments=info.get("segments", []),
     )
 
 

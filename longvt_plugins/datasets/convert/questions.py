@@ -31,10 +31,13 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
     answer = (found.group(1) if found else answer).strip()
     if not question or not answer:
         raise DataError(f"question {question[:40]!r}, answer {answer[:40]!r}", "one of them is empty", "Complete it.")
-    choices = [str(option).strip() for option in record.get("options") or ()]
+    choices = record.get("options") or []
+    if not isinstance(choices, list):
+        raise DataError(f"options {choices!r}"[:80], "must be a list", "Write one entry per option.")
+    choices = [str(option).strip() for option in choices]
     if choices:
         question += "\n" + "\n".join(choices)
-    choices = [text.strip() for _, text in _OPTION.findall(question)]
+    choices = _lettered("\n".join(choices) or question)
     path = _path(record)
     media = "images" if record.get("data_type") == "image" else "videos"
     return RLRow(
@@ -50,6 +53,17 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
         options=choices,
         **{media: [path]},
     )
+
+
+def _lettered(text: str) -> list[str]:
+    """The last lines lettered A, B, C ... in sequence: ``Q: ...`` is none, and a dialogue may stand before them."""
+    found: list[str] = []
+    for letter, option in _OPTION.findall(text):
+        if letter == "A":
+            found = []
+        if ord(letter) - ord("A") == len(found):
+            found.append(option.strip())
+    return found if len(found) > 1 else []
 
 
 def _path(record: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 A trajectory becomes a chain of its own words, with the frames it was shown by reference; the prompt comes from the RL
 row it was an answer to (``index``). Left out, in this order: faulted, undecided, wrong, badly formatted, badly
-grounded, cut off, too long, said before, and more than enough of one question. The funnel tells how many at each.
+grounded, cut off, too long, said before, more than enough of one question, and no chain to learn from, such as one
+with a call that no parser reads: a reward may forgive it, but it must not be taught. The funnel tells how many at each.
 
 With a tokenizer, a trace is also left out if its text does not give the policy's own tokens back: another tokenization
 of the same words is not what was sampled and rewarded.
@@ -19,6 +20,7 @@ from hashlib import blake2b
 from typing import Any
 
 from longvt_plugins.datasets.media import crop_items
+from longvt_plugins.datasets.problems import problems_of
 from longvt_plugins.datasets.schema import Chain, Origin
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.tokens.labels import END_OF_TURN
@@ -78,7 +80,7 @@ def traces_of(
     standards: Standards,
     funnel: Funnel,
     *,
-    tools: Sequence[dict[str, Any]] = (),
+    tools: Sequence[dict[str, Any]] | None = None,
     root: str | os.PathLike[str] = "",
     encode: Callable[[str], Sequence[int]] | None = None,
 ) -> Iterator[Chain]:
@@ -87,20 +89,23 @@ def traces_of(
     Args:
         records: all trajectories; they are held in memory until the best of each question are known.
         rows: RL rows by ``extra_info.index`` as text, in the shape of ``rl_rows.read_row``.
-        tools: function schemas the policy was shown.
+        tools: function schemas the policy was shown; empty: leave them out; ``None``: it was shown none.
         root: paths of videos below it are written relative to it.
         encode: text to token ids of the policy's tokenizer, to prove that a text gives its tokens.
+
+    Raises:
+        ConfigError: a trajectory calls a tool, so the policy was shown tools.
     """
     good: list[TrajectoryRecord] = []
     for record in records:
         funnel.read += 1
-        reason = standards.shortfall(record)
-        if reason is None:
-            row = rows.get(str(record.sample_index))
-            if row is None or row["extra_info"].get("question", record.question) != record.question:
-                reason = "no row with its index and question"
-            elif encode is not None and not _gives_its_tokens(record, encode):
-                reason = "its text does not give the policy's tokens"
+        if tools is None and record.transcript.calls:
+            raise ConfigError(
+                f"a tool call in {_name(record)}",
+                "the policy was shown tools, and a trace without their schemas would teach another prompt",
+                "Name the RL recipe's tool configuration with --tools, or leave the schemas out with --no-tools.",
+            )
+        reason = standards.shortfall(record) or _mismatch(record, rows.get(str(record.sample_index)), encode)
         if reason is None:
             good.append(record)
         else:
@@ -115,15 +120,33 @@ def traces_of(
             funnel.drop("said before, word for word", _name(record))
         elif standards.per_question is not None and taken[question] >= standards.per_question:
             funnel.drop(f"more than {standards.per_question} of its question", _name(record))
+        elif problem := next(problems_of(messages := _messages(record, rows[question], os.fspath(root))), None):
+            example = f"{_name(record)}, {problem.column}: {problem.value}"
+            funnel.drop(f"no chain to learn from: {problem.rule}", example)
         else:
             said.add((question, words))
             taken[question] += 1
             funnel.written += 1
-            yield _chain(record, rows[question], tools, os.fspath(root))
+            yield _chain(record, rows[question], messages, tools or ())
 
 
-def _chain(record: TrajectoryRecord, row: Mapping[str, Any], tools: Sequence[dict[str, Any]], root: str) -> Chain:
-    transcript, reward = record.transcript, record.reward
+def _mismatch(
+    record: TrajectoryRecord, row: Mapping[str, Any] | None, encode: Callable[[str], Sequence[int]] | None
+) -> str | None:
+    """Why a trajectory cannot be written down with this row."""
+    if row is None or row["extra_info"].get("question", record.question) != record.question:
+        return "no row with its index and question"
+    prompt = "".join(message["content"] for message in row["prompt"])
+    shown = len(record.transcript.overview), len(row.get("images") or ())
+    if (prompt.count("<video>"), prompt.count("<image>")) != shown:
+        return "its row asks about other media than it was shown"
+    if encode is not None and not _gives_its_tokens(record, encode):
+        return "its text does not give the policy's tokens"
+    return None
+
+
+def _messages(record: TrajectoryRecord, row: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
+    transcript = record.transcript
     profile = profile_named(transcript.media_profile)
     overview = iter(transcript.overview)
     messages = [
@@ -141,6 +164,16 @@ def _chain(record: TrajectoryRecord, row: Mapping[str, Any], tools: Sequence[dic
                     if item["type"] == "frames":
                         item["frames"]["url"] = _below(item["frames"]["url"], root)
                 messages.append({"role": "tool", "content": items})
+    return messages
+
+
+def _chain(
+    record: TrajectoryRecord,
+    row: Mapping[str, Any],
+    messages: list[dict[str, Any]],
+    tools: Sequence[dict[str, Any]],
+) -> Chain:
+    reward = record.reward
     selected = row["extra_info"].get("tool_selection")
     return Chain(
         id=_name(record),
@@ -159,7 +192,7 @@ def _chain(record: TrajectoryRecord, row: Mapping[str, Any], tools: Sequence[dic
             grounding=reward.grounding,
             format=reward.format,
             reason=reward.reason,
-            tokens=sum(turn.tokens for turn in transcript.turns if turn.role == "assistant"),
+            tokens=sum(turn.tokens for turn in record.transcript.turns if turn.role == "assistant"),
         ),
     )
 

@@ -31,16 +31,23 @@ def records_of(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 def _json(path: Path) -> Iterator[dict[str, Any]]:
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(str(path), f"is not JSON ({error})", "Fetch the file again.") from error
     if isinstance(records, dict):
-        # ActivityNet's form: videos as keys, with lists of times and sentences.
-        records = [
-            {"video": video, "timestamp": timestamp, "sentence": sentence, "duration": about.get("duration")}
-            for video, about in records.items()
-            for timestamp, sentence in zip(about["timestamps"], about["sentences"], strict=True)
-        ]
+        records = [record for video, about in records.items() for record in _activitynet(path, video, about)]
+    if not isinstance(records, list):
+        raise DataError(str(path), "is no list of records", "Convert the annotation file itself.")
     yield from records
+
+
+def _activitynet(path: Path, video: str, about: Any) -> list[dict[str, Any]]:
+    """Videos as keys, with lists of times and sentences."""
+    try:
+        duration_s = about.get("duration")
+        pairs = [*zip(about["timestamps"], about["sentences"], strict=True)]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}, {video}", "has no sentence for each of its timestamps", "Correct it.") from error
+    return [{"video": video, "timestamp": time, "sentence": said, "duration": duration_s} for time, said in pairs]
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -50,7 +57,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 yield json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {number + 1}", f"is not JSON ({error})", "Fetch it again.") from error
 
 

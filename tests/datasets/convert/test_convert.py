@@ -132,6 +132,92 @@ def test_records_that_cannot_be_used_are_told_and_the_rest_goes_on():
     assert any("record 1" in line and "tolerance" in line for line in funnel.lines())
 
 
+SHAPES = {
+    "video that is text": ("longvt-sft", {"video_url": "a.mp4"}, "must be an object with url"),
+    "frames of infinite size": (
+        "longvt-sft",
+        {"type": "frames", "frames": {"url": "a.mp4", "times_s": [0, 1], "size": [float("inf"), 56]}},
+        "must be [height, width]",
+    ),
+    "path that is a number": ("longvt-sft", {"video_url": {"url": 5}}, "must be text"),
+    "half a character": ("longvt-sft", {"type": "text", "text": "\ud83d"}, "half a character"),
+    "calls that are a number": ("longvt-sft", {"tool_calls": 5}, "must be a list of calls"),
+    "nested JSON": ("longvt-sft", {"messages": "[" * 3000}, "nested too deep"),
+    "null content": ("longvt-rl", {"prompt": [{"role": "user", "content": None}]}, "must be text"),
+    "prompt of texts": ("longvt-rl", {"prompt": ["What?"]}, "must be a message"),
+    "no prompt": ("longvt-rl", {"prompt": []}, "must be a list of messages"),
+    "JSON text": ("longvt-rl", {"extra_info": '{"index": 1}'}, "must be a struct"),
+    "answer that is text": ("longvt-rl", {"reward_model": "red"}, "must be a struct"),
+    "videos that are text": ("longvt-rl", {"videos": "a.mp4"}, "must be a list of paths"),
+    "segments that are a number": ("longvt-rl", {"extra_info": {"segments": 5}}, "does not make a valid row"),
+    "segment without an end": (
+        "longvt-rl",
+        {"extra_info": {"video_segment": [0, float("inf")]}},
+        "does not make a valid row",
+    ),
+    "options that are text": ("video-r1", {"options": "A. cat"}, "must be a list"),
+}
+
+
+def with_shape(name, change):
+    if name == "longvt-rl":
+        return LONGVT_RL | change
+    if name == "video-r1":
+        return VIDEO_R1 | change
+    if "messages" in change:
+        return change
+    question, answer = LONGVT_SFT["messages"][1], LONGVT_SFT["messages"][4]
+    if "tool_calls" in change:
+        return {"messages": [question, answer | change]}
+    return {"messages": [question | {"content": [{"type": "video_url"} | change]}, answer]}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_records_of_another_shape_are_told_with_the_reason(case):
+    name, change, rule = SHAPES[case]
+    good = {"longvt-sft": LONGVT_SFT, "longvt-rl": LONGVT_RL, "video-r1": VIDEO_R1}[name]
+    funnel = Funnel()
+    rows = list(convert_records(name, [good, with_shape(name, change), good], Options(), funnel))
+    assert len(rows) == funnel.written == 2
+    ((reason, example),) = funnel.examples.items()
+    assert rule in f"{reason}, {example}" and example.startswith("record 1: ")
+
+
+def test_a_record_that_fails_in_a_way_nobody_thought_of_is_told_and_the_next_is_converted():
+    funnel = Funnel()
+    records = [LONGVT_SFT, LONGVT_SFT | {"id": Surprise()}, LONGVT_SFT, 5]
+    assert len(list(convert_records("longvt-sft", records, Options(), funnel))) == funnel.written == 2
+    assert funnel.left_out == {"cannot be read (ZeroDivisionError)": 1, "are missing": 1}
+    assert funnel.examples["cannot be read (ZeroDivisionError)"] == "record 1: a surprise"
+
+
+class Surprise:
+    def __str__(self):
+        raise ZeroDivisionError("a surprise")
+
+
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("Q: What colour is the car?\nA. red\nB. blue", ["red", "blue"]),
+        (
+            "A: Hello.\nB: Hi.\nWho greets first?\n(A) the man\n(B) the dog\n\n(C) nobody",
+            ["the man", "the dog", "nobody"],
+        ),
+        ("What?\nA. red\nB. blue\nN: none of them", ["red", "blue"]),
+        ("What colour? A. red\nB. blue", []),
+        ("What does A say?\nA: nothing", []),
+    ],
+)
+def test_options_are_lines_lettered_in_sequence(question, options):
+    assert one("longvideo-reason", LONGVIDEO_REASON | {"problem": question}).options == options
+
+
+def test_listed_options_are_not_mixed_with_lines_of_the_question():
+    record = VIDEO_R1 | {"problem": "Q: What do they say?\nA: hi\nB: ho", "options": ["A. A cat", "B. A dog"]}
+    assert one("video-r1", record).options == ["A cat", "A dog"]
+
+
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_other_peoples_columns_are_named(name):
     with pytest.raises(DataError, match=f"{name} lacks .*{CONVERTERS[name].needs[-1]}"):
@@ -158,6 +244,24 @@ def test_activitynet_form(tmp_path):
     about = {"v_1": {"duration": 9.0, "timestamps": [[1, 2], [3, 4]], "sentences": ["a", "b"]}}
     (tmp_path / "train.json").write_text(json.dumps(about))
     assert [record["timestamp"] for record in records_of(tmp_path / "train.json")] == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("x.json", '{"v_1": 5}', "v_1: has no sentence for each"),
+        ("x.json", '{"v_1": {"timestamps": [[1, 2]], "sentences": []}}', "v_1: has no sentence for each"),
+        ("x.json", "5", "is no list of records"),
+        ("x.json", "[" * 3000, "is not JSON"),
+        ("x.jsonl", "{}\n" + "[" * 3000, "line 2: is not JSON"),
+    ],
+)
+def test_files_of_another_shape_are_named(tmp_path, name, text, says):
+    from longvt_plugins.datasets.convert.sources import records_of
+
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=says):
+        list(records_of(tmp_path / name))
 
 
 def test_the_command_writes_rows_that_check_clean(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,11 +12,14 @@ from longvt_plugins.datasets.convert import Funnel
 from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
 from longvt_plugins.datasets.rl_rows import read_row
 from longvt_plugins.datasets.tables import rows_of
+from longvt_plugins.episode.episode import Episode
+from longvt_plugins.episode.limits import Limits
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.reward.format import follows_format
 from longvt_plugins.testing.records import trajectory
 from longvt_plugins.testing.scripted_llm import ScriptedClient, roll_out
 from longvt_plugins.trainer import trajectory_log
-from longvt_plugins.types import Transcript
+from longvt_plugins.types import CropOutcome, Transcript
 
 ANSWER = "<think>I see it.</think><answer>red</answer>"
 CALL = (
@@ -62,7 +66,8 @@ def encode_with(tokenizer):
 
 def test_a_trace_is_the_policys_words_and_the_frames_it_saw(demo, rolled, rows, tokenizer):
     funnel, root = Funnel(), demo.folder / "data"
-    chains = list(traces_of(rolled, rows, Standards(), funnel, root=root, encode=encode_with(tokenizer)))
+    encode = encode_with(tokenizer)
+    chains = list(traces_of(rolled, rows, Standards(), funnel, tools=(), root=root, encode=encode))
     assert funnel.written == 3 and not funnel.left_out
     best, first, _ = chains  # the best grounded come first
     assert [message["role"] for message in first.messages] == ["system", "user", "assistant", "tool", "assistant"]
@@ -105,15 +110,16 @@ def test_the_funnel_tells_every_reason(rolled, rows, tokenizer):
         good.model_copy(update={"reward": reward(grounding=0.1)}),
         good.model_copy(update={"transcript": cut}),
         good.model_copy(update={"question": "Another?"}),
+        good.model_copy(update={"transcript": good.transcript.model_copy(update={"overview": ()})}),
         good.model_copy(update={"response_ids": (1, *good.response_ids[1:])}),
         rolled[1],
         rolled[2],
     ]
     funnel = Funnel()
     standards = Standards(grounding=0.3, per_question=1)
-    chains = list(traces_of(records, rows, standards, funnel, encode=encode_with(tokenizer)))
+    chains = list(traces_of(records, rows, standards, funnel, tools=(), encode=encode_with(tokenizer)))
     assert [chain.id for chain in chains] == [f"r/train/1/{good.sample_index}/g/2"]
-    assert funnel.read == 12 and funnel.written == 1 and sum(funnel.left_out.values()) == 11
+    assert funnel.read == 13 and funnel.written == 1 and sum(funnel.left_out.values()) == 12
     assert dict(funnel.left_out) == {
         "faulted": 1,
         "undecided by rules and judge": 1,
@@ -122,6 +128,7 @@ def test_the_funnel_tells_every_reason(rolled, rows, tokenizer):
         "grounding below 0.3, or no ground truth": 2,
         "ended without an answer": 1,
         "no row with its index and question": 1,
+        "its row asks about other media than it was shown": 1,
         "its text does not give the policy's tokens": 1,
         "more than 1 of its question": 2,
     }
@@ -129,8 +136,45 @@ def test_the_funnel_tells_every_reason(rolled, rows, tokenizer):
 
 def test_the_same_words_are_taken_once(rolled, rows):
     funnel = Funnel()
-    assert len(list(traces_of([rolled[0]] * 3, rows, Standards(), funnel))) == 1
+    assert len(list(traces_of([rolled[0]] * 3, rows, Standards(), funnel, tools=()))) == 1
     assert funnel.left_out == {"said before, word for word": 2}
+
+
+def began_with(text: str, record):
+    """``record`` after a first turn of these words, which no tool could answer."""
+    good, episode = record.transcript, Episode(Limits(), overview=record.transcript.overview)
+    refusals = [call.refusal for call in episode.policy_turn(text, 10).calls]
+    episode.added(episode.reply([refusal or CropOutcome(status="refused", reply="No.") for refusal in refusals]), 3)
+    episode.policy_turn(good.turns[0].text, 10)
+    episode.added(episode.reply([good.calls[0].outcome]), 3)
+    episode.policy_turn(ANSWER, 5)
+    reward = record.reward.model_copy(update={"grounding": 1.0})
+    return record.model_copy(update={"transcript": episode.finish("answer"), "reward": reward, "session": 7})
+
+
+@pytest.mark.parametrize(
+    ("words", "rule", "found"),
+    [
+        ("<think>Look.</think><tool_call>crop_video(3, 5)</tool_call>", "a call that no parser reads", "crop_video(3"),
+        ("<think>What is <|im_start|>?</think>" + CALL[CALL.index("<tool_call>") :], "a control token", "<|im_start|>"),
+    ],
+)
+def test_a_good_trajectory_that_makes_no_chain_leaves_its_place_to_the_next_best(rolled, rows, words, rule, found):
+    best, funnel = began_with(words, rolled[0]), Funnel()
+    assert follows_format(best.transcript), "it must get as far as the chain"
+    (chain,) = traces_of([best, rolled[0]], rows, Standards(per_question=1), funnel, tools=())
+    assert chain.id.endswith("/0") and (funnel.read, funnel.written) == (2, 1)
+    ((reason, count),) = funnel.left_out.items()
+    assert reason.startswith(f"no chain to learn from: {rule}") and count == 1
+    assert "/7, messages[2].content" in funnel.examples[reason] and found in funnel.examples[reason]
+
+
+def test_calls_of_tools_that_are_not_named_are_refused(rolled, rows):
+    (chain,) = traces_of([rolled[1]], rows, Standards(), Funnel())
+    assert chain.tools == [] and not rolled[1].transcript.calls
+    wrong = rolled[0].model_copy(update={"reward": rolled[0].reward.model_copy(update={"acc": 0.0})})
+    with pytest.raises(ConfigError, match=r"a tool call in r/train/1/.*--tools, or .* --no-tools"):
+        list(traces_of([rolled[1], wrong], rows, Standards(), Funnel()))
 
 
 def test_standards_that_mean_nothing_are_refused():
@@ -142,9 +186,23 @@ def test_the_command(demo, rolled, tmp_path, capsys):
     trajectory_log.write(tmp_path / "trajectories", "train", 1, rolled)
     command = ["data", "rollouts", str(tmp_path / "trajectories"), "--rows", str(demo.folder / "data" / "val.parquet")]
     command += ["-o", str(tmp_path / "rft.parquet"), "--root", str(demo.folder / "data"), "--crops", "1"]
+    assert main(command) == 2 and "--no-tools" in capsys.readouterr().err
+    assert not [*tmp_path.glob("rft.parquet*")]
+    assert main([*command, "--no-tools"]) == 0 and "2 written" in capsys.readouterr().out
+    assert pq.read_table(tmp_path / "rft.parquet").column("tools").null_count == 2
+    command += ["--tools", demo.compose().actor_rollout_ref.rollout.multi_turn.tool_config_path]
     assert main([*command, "--tokenizer", str(demo.folder / "model")]) == 0
+    assert "crop_video" in pq.read_table(tmp_path / "rft.parquet").column("tools")[0].as_py()
     out = capsys.readouterr().out
     assert "3 read, 2 written" in out and "1 left out: fewer than 1 crops" in out
     assert check_file(tmp_path / "rft.parquet", str(demo.folder / "data")).findings == []
     assert pq.read_table(tmp_path / "rft.parquet").column("origin")[0].as_py().startswith("{")
     assert main(["data", "rollouts", str(tmp_path), "--rows", "x.parquet", "-o", "y.parquet"]) == 2
+
+
+def test_a_row_that_cannot_be_read_is_named(rolled, tmp_path, capsys):
+    trajectory_log.write(tmp_path, "train", 1, rolled)
+    pq.write_table(pa.table({"prompt": [["What?"]]}), tmp_path / "rl.parquet")
+    output = str(tmp_path / "rft.parquet")
+    assert main(["data", "rollouts", str(tmp_path), "--rows", str(tmp_path / "rl.parquet"), "-o", output]) == 2
+    assert "rl.parquet, row 0, prompt[0]: 'What?': must be a message" in capsys.readouterr().err
