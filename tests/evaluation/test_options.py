@@ -28,5 +28,5 @@ def test_the_7b_evaluation_asks_the_judge_of_the_7b_run(monkeypatch, judge):
 def test_what_is_taken_from_nowhere_is_refused(tmp_path, monkeypatch):
     monkeypatch.delenv("NOBODY_SETS_THIS", raising=False)
     (tmp_path / "options.yaml").write_text("opening: ${oc.env:NOBODY_SETS_THIS}")
-    with pytest.raises(ConfigError, match="options.yaml: cannot be computed .*NOBODY_SETS_THIS"):
+    with pytest.raises(ConfigError, match=r"options\.yaml: cannot be computed .*NOBODY_SETS_THIS"):
         read_file(tmp_path / "options.yaml")
