@@ -23,7 +23,7 @@ from .conversation import transcript_of_text
 from .format import follows_format
 from .grade import Grade, grade, references_of
 from .grounding import grounding_score, windows_of
-from .score import broken_note, with_score
+from .score import broken_note, settled, with_score
 from .sources import source_of
 
 if TYPE_CHECKING:
@@ -182,12 +182,7 @@ def _record(
         reason = f"{transcript.fault.kind}: {transcript.fault.message}"
         return RewardRecord(**counts, **nothing, decided_by="nobody", reason=reason)
 
-    acc, reason = grades.acc, grades.reason + (broken_note(broken) if broken else "")
-    if acc is None and config.on_abstain == "raise":
-        remedy = "Repair the judge or the row."
-        raise JudgeError(reason, "leaves an answer undecided, and on_abstain is 'raise'", remedy)
-    if acc is None and config.on_abstain == "zero":
-        acc, reason = 0.0, f"{reason}; counted as wrong (on_abstain: zero)"
+    acc, reason = settled(grades.acc, grades.reason + (broken_note(broken) if broken else ""), config)
     spans = [crop.span_s for crop in crops]
     grounding = grounding_score(spans, windows, config.spans, config.measure, config.tolerance_s) if windows else None
     record = RewardRecord(
