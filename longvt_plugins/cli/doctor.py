@@ -16,9 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge", metavar="URL", help="is this endpoint (with /v1) fit to judge, too?")
     parser.add_argument("--ray", metavar="ADDRESS", nargs="?", const="auto", help="each node of this cluster instead")
     parser.add_argument("--nodes", type=int, default=0, metavar="N", help="with --ray: how many there must be")
-    parser.add_argument(
-        "--wait", type=float, default=0, metavar="S", help="with --ray: seconds to wait for it and its nodes"
-    )
+    parser.add_argument("--wait", type=float, default=0, metavar="S", help="with --ray: seconds to wait for the nodes")
     parser.add_argument("--path", action="append", default=[], help="with --ray: must exist on every node; repeatable")
 
 

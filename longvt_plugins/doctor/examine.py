@@ -102,8 +102,8 @@ def choose(options: Options, only: Sequence[str] = (), quick: bool = False) -> l
     """
     of_cluster = {"--nodes": options.nodes, "--wait": options.wait_s, "--path": options.paths}
     if options.ray is None and any(of_cluster.values()):
-        named = ", ".join(name for name, value in of_cluster.items() if value)
-        raise ConfigError(named, "is of a cluster, and none is named", "Pass the cluster: --ray ADDRESS.")
+        given = ", ".join(name for name, value in of_cluster.items() if value)
+        raise ConfigError(given, "is of a cluster, and none is named", "Pass the cluster: --ray ADDRESS.")
     for name in only:
         if name not in NAMES:
             raise ConfigError(f"--only {name}", "is no check", f"Known are {', '.join(NAMES)}.")
