@@ -36,19 +36,20 @@ def recipe_of(command: Sequence[str]) -> Recipe:
     words = list(command[command.index(trainer) + 1 :]) if trainer else []
     if "--config-name" not in words[:-1]:
         return Recipe()
-    from longvt_plugins.launch.compose import compose_recipe, compose_sft
+    from omegaconf.errors import OmegaConfBaseException
+
+    from longvt_plugins.launch.compose import compose_recipe, compose_sft, composed
 
     at = words.index("--config-name")
     name, overrides = words[at + 1], [*words[:at], *words[at + 2 :]]
+    if trainer == LMMS:
+        overrides = [override for override in overrides if not override.startswith("hydra.")]
+    config = composed(name, overrides, compose_recipe if trainer == VERL else compose_sft)
     try:
-        if trainer == VERL:
-            config = compose_recipe(name, overrides)
-        else:
-            config = compose_sft(name, [override for override in overrides if not override.startswith("hydra.")])
         return _read(config)
-    except Exception as error:  # of Hydra and OmegaConf, of many kinds
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"recipe {name}", f"does not compose ({reason})", "Correct name or overrides.") from error
+    except OmegaConfBaseException as error:
+        rule = f"cannot be computed ({str(error).splitlines()[0]})"
+        raise ConfigError(f"recipe {name}", rule, "Set the variable, or what stands for it.") from error
 
 
 def _read(config: Any) -> Recipe:
