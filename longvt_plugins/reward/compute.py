@@ -124,7 +124,7 @@ async def compute_score(
     transcript = _transcript(data_source, solution_str, extra_info, config)
     segments = extra_info.get("segments")
     sample = {
-        "options": _listed(extra_info.get("options")),
+        "options": listed(extra_info.get("options")),
         "segments": extra_info.get("video_segment") if segments is None else segments,
         "question": str(extra_info.get("question") or ""),
         "data_source": data_source,
@@ -212,6 +212,6 @@ def _transcript(data_source: str, solution_str: str, extra_info: Mapping[str, An
     )
 
 
-def _listed(values: Any) -> list[str] | None:
+def listed(values: Any) -> list[str] | None:
     """Rows read from parquet hold lists, numpy arrays or nothing."""
     return None if values is None or len(values) == 0 else list(values)
