@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job on embedded defaults: footage -> a checkpoint that calls the tool -> GRPO on stock verl -> a table.
 # Needs the environment of constraints/install.sh (`make demo` installs it). Uses the GPU if there is one.
-#   bash runs/demo.sh [FOLDER] [Hydra overrides for longvt_demo]
+#   bash runs/demo.sh [FOLDER] [Hydra overrides for longvt_demo]   what an earlier demo left in FOLDER is removed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-runs/demo}
@@ -13,8 +13,16 @@ say() { printf '\n[demo %4ds] %s\n' $((SECONDS - started)) "$*"; }
 if ! nvidia-smi -L > /dev/null 2>&1; then export VERL_PLATFORM=${VERL_PLATFORM:-cpu}; fi
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false RAY_USAGE_STATS_ENABLED=0 PYTHONWARNINGS=ignore
 
+marker=$folder/.longvt_demo
+# Versions before the marker left these two.
+if [ ! -e "$marker" ] && ! { [ -f "$folder/teach.log" ] && [ -f "$folder/data/train.parquet" ]; } \
+  && [ -e "$folder" ] && [ -n "$(ls -A "$folder")" ]; then
+  echo "demo.sh: $folder is there, and no demo made it. Name another folder, or remove it." >&2
+  exit 2
+fi
 rm -rf "$folder"
 mkdir -p "$folder"
+: > "$marker"
 
 say "1/4 footage and questions (next: teach a tiny checkpoint, about 2 minutes)"
 "$python" -m data_prep.demo_footage "$folder/data"

@@ -32,6 +32,11 @@ case ${1:-} in
     ;;
   *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
 esac
+# Hydra and the lists below read other characters as syntax.
+if [[ $run == *[!A-Za-z0-9._/+@%:-]* ]]; then
+  echo "pipeline.sh: RUN '$run' may hold letters, digits and . _ / + @ % : - alone. Choose another folder." >&2
+  exit 2
+fi
 template=longvt_plugins/tokens/templates/qwen2_5_vl.jinja
 
 # stage NAME INPUTS OUTPUTS [--show] -- COMMAND: see `longvt stage --help`.

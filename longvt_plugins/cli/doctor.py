@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge", metavar="URL", help="is this endpoint (with /v1) fit to judge, too?")
     parser.add_argument("--ray", metavar="ADDRESS", nargs="?", const="auto", help="each node of this cluster instead")
     parser.add_argument("--nodes", type=int, default=0, metavar="N", help="with --ray: how many there must be")
-    parser.add_argument("--wait", type=float, default=0, metavar="S", help="with --nodes: seconds to wait for them")
+    parser.add_argument("--wait", type=float, default=0, metavar="S", help="with --ray: seconds to wait for the nodes")
     parser.add_argument("--path", action="append", default=[], help="with --ray: must exist on every node; repeatable")
 
 
@@ -24,7 +24,8 @@ def run(args: argparse.Namespace) -> Outcome:
     """One line per finding, and one per check that found nothing.
 
     Raises:
-        ConfigError: ``--only`` names no check; ``--judge`` is no URL.
+        ConfigError: ``--only`` names no check, or one that the other options leave out; ``--judge`` is no URL; options
+            of a cluster without ``--ray``.
     """
     options = Options(args.gpu, args.judge, args.ray, args.nodes, args.wait, tuple(args.path))
     names = choose(options, [name for name in args.only.split(",") if name], args.quick)

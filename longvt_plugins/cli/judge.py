@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 from pathlib import Path
 
 from longvt_plugins.cli import Outcome
@@ -15,6 +14,7 @@ from longvt_plugins.reward.compare import compare
 from longvt_plugins.reward.judge import Judge, JudgeConfig
 from longvt_plugins.reward.judge.check import check
 from longvt_plugins.reward.rescore import read_dump, rescore
+from longvt_plugins.trainer import trajectory_log
 from longvt_plugins.types import TrajectoryRecord
 
 
@@ -76,7 +76,7 @@ def _rescore(args: argparse.Namespace) -> Outcome:
             return await rescore(records, judge, reward), judge.calls
 
     again, calls = asyncio.run(work())
-    _write(args.output, again)
+    trajectory_log.write_file(args.output, again)
     changed = sum(old.reward.acc != new.reward.acc for old, new in zip(records, again, strict=True))
     abstained = sum(record.reward.abstained for record in again)
     data = {"trajectories": len(again), "changed": changed, "abstained": abstained, "requests": calls}
@@ -104,10 +104,3 @@ def _judge_config(urls: list[str], **options) -> JudgeConfig:
         return JudgeConfig(endpoints=urls, **options)
     except ValueError as error:
         raise ConfigError(", ".join(urls), str(error), "Pass URLs like http://host:8000/v1.") from error
-
-
-def _write(path: Path, records: list[TrajectoryRecord]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.tmp")
-    scratch.write_text("".join(record.model_dump_json() + "\n" for record in records), encoding="utf-8")
-    os.replace(scratch, path)

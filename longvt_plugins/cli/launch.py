@@ -28,7 +28,8 @@ def run(args: argparse.Namespace) -> Outcome:
     """Returns when the run has ended, or, on the other nodes, when the head is gone.
 
     Raises:
-        ConfigError: fewer nodes in the recipe than ``--rank`` says; ``--joined`` without a cluster.
+        ConfigError: no such recipe, or overrides that it refuses; fewer nodes in it than ``--rank`` says; ``--joined``
+            without a cluster.
     """
     if args.joined:
         args.head, args.port = _running_cluster()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from longvt_plugins import __version__
+from longvt_plugins.cli.extras import missing_extra
 from longvt_plugins.errors import LongVTError
 
 VERBS = {
@@ -38,11 +39,30 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    called = next((word for word in argv if not word.startswith("-")), "")
+    as_json = "--json" in argv
+    try:
+        args = _parser(called).parse_args(argv)
+        as_json = args.json
+        outcome = args.run(args)
+    except LongVTError as error:
+        return _fail(called, as_json, error)
+    except ModuleNotFoundError as error:
+        if (told := missing_extra(error, called)) is None:
+            raise
+        return _fail(called, as_json, told)
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps({"ok": outcome.ok, **outcome.data}, indent=2) if args.json else outcome.text)
+    return 0 if outcome.ok else 1
+
+
+def _parser(called: str) -> argparse.ArgumentParser:
+    """Knows the arguments of the verb that is called; of the others, that they exist."""
     parser = argparse.ArgumentParser(prog="longvt", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"longvt-plugins {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    argv = list(sys.argv[1:] if argv is None else argv)
-    called = next((word for word in argv if not word.startswith("-")), None)
     for name, help_text in VERBS.items():
         verb = verbs.add_parser(name, help=help_text, description=help_text)
         verb.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -50,22 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"longvt_plugins.cli.{name.replace('-', '_')}")
             module.add_arguments(verb)
             verb.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
-    try:
-        outcome = args.run(args)
-    except LongVTError as error:
-        return _fail(args, error)
-    except KeyboardInterrupt:
-        return 130
-    print(json.dumps({"ok": outcome.ok, **outcome.data}, indent=2) if args.json else outcome.text)
-    return 0 if outcome.ok else 1
+    return parser
 
 
-def _fail(args: argparse.Namespace, error: LongVTError) -> int:
-    if args.json:
+def _fail(verb: str, as_json: bool, error: LongVTError) -> int:
+    if as_json:
         print(json.dumps({"ok": False, "error": {"kind": error.kind, "message": str(error)}}, indent=2))
     else:
-        print(f"longvt {args.verb}: {error}", file=sys.stderr)
+        print(f"longvt {verb}: {error}", file=sys.stderr)
     return 2
 
 

@@ -22,14 +22,19 @@ def run(args: argparse.Namespace) -> Outcome:
     """Translate, and write the recipe or print it.
 
     Raises:
-        ConfigError: no such script, no single call of main_ppo in it, or an output that cannot be written.
+        ConfigError: no such script or base, no single call of main_ppo, or an output that cannot be written.
     """
     try:
-        result = migrate(args.script.read_text(), args.base)
-        if args.output:
-            args.output.write_text(f"# {args.script.name}, by longvt migrate.\n{result.recipe()}")
+        script = args.script.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(args.script), f"cannot be read or written ({error})", "Correct the path.") from error
+        raise ConfigError(str(args.script), f"cannot be read ({error})", "Correct the path.") from error
+    result = migrate(script, args.base)
+    try:
+        if args.output:
+            text = f"# {args.script.name}, by longvt migrate.\n{result.recipe()}"
+            args.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(args.output), f"cannot be written ({error})", "Correct the path.") from error
     lines = [str(note) for note in result.notes]
     if args.output:
         lines += [f"written: {args.output}. Now: longvt check-recipe {args.output}"]

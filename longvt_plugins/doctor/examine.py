@@ -35,6 +35,8 @@ class Check:
     """Not made where one of these found a fault."""
     slow: bool = False
     wanted: Callable[[Options], bool] = lambda options: options.ray is None
+    remedy: str = "Leave --ray out: it examines the nodes instead."
+    """Where it is named and not wanted."""
 
 
 @dataclass
@@ -73,8 +75,20 @@ CHECKS = (
     Check("recipes", "recipes resolve by name", lambda _: plugin.recipes(), ("plugin",)),
     Check("ray-actor", "... in a Ray actor", lambda _: plugin.in_ray_actor(), ("plugin", "gpu"), slow=True),
     Check("vllm-process", "... in a vLLM process", lambda _: plugin.in_vllm(), ("plugin", "engine", "gpu"), slow=True),
-    Check("judge", "fit to judge", _judge, wanted=lambda options: options.judge is not None),
-    Check("cluster", "every node of the Ray cluster", _nodes, wanted=lambda options: options.ray is not None),
+    Check(
+        "judge",
+        "fit to judge",
+        _judge,
+        wanted=lambda options: options.judge is not None,
+        remedy="Pass the judge: --judge URL.",
+    ),
+    Check(
+        "cluster",
+        "every node of the Ray cluster",
+        _nodes,
+        wanted=lambda options: options.ray is not None,
+        remedy="Pass the cluster: --ray ADDRESS.",
+    ),
 )
 NAMES = tuple(check.name for check in CHECKS)
 
@@ -83,13 +97,23 @@ def choose(options: Options, only: Sequence[str] = (), quick: bool = False) -> l
     """Names of the checks to make.
 
     Raises:
-        ConfigError: ``only`` names one that is none.
+        ConfigError: ``only`` names one that is none, or that the other options leave out; or options of a cluster
+            stand without one.
     """
+    of_cluster = {"--nodes": options.nodes, "--wait": options.wait_s, "--path": options.paths}
+    if options.ray is None and any(of_cluster.values()):
+        given = ", ".join(name for name, value in of_cluster.items() if value)
+        raise ConfigError(given, "is of a cluster, and none is named", "Pass the cluster: --ray ADDRESS.")
     for name in only:
         if name not in NAMES:
             raise ConfigError(f"--only {name}", "is no check", f"Known are {', '.join(NAMES)}.")
-    wanted = [check for check in CHECKS if check.wanted(options) and not (quick and check.slow)]
-    return [check.name for check in wanted if not only or check.name in only]
+    named = [check for check in CHECKS if not only or check.name in only]
+    for check in named if only else ():
+        if not check.wanted(options):
+            raise ConfigError(f"--only {check.name}", "is not checked with these options", check.remedy)
+        if quick and check.slow:
+            raise ConfigError(f"--only {check.name}", "is not checked with --quick", "Leave --quick out.")
+    return [check.name for check in named if check.wanted(options) and not (quick and check.slow)]
 
 
 def examine(options: Options, names: Sequence[str], say: bool = False) -> Iterator[Result]:

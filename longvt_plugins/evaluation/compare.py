@@ -8,8 +8,10 @@ from math import comb
 
 from longvt_plugins.errors import ConfigError
 
-from .results import Header, differences, read_result
+from .results import Header, differences, judges_of, read_result
 from .summary import Summary
+
+ONE_JUDGE = "Evaluate again, in new folders, with one judge; judge.model and judge.revision name it."
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ def compare(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Comparison:
     """Compare the results in two folders.
 
     Raises:
-        ConfigError: they differ in more than the model, or than the mode; or one is not finished.
+        ConfigError: they differ in more than the model, or than the mode; one is not finished; or more than one judge
+            decided answers.
         DataError: a folder holds no result.
     """
     (header_a, records_a), (header_b, records_b) = read_result(a), read_result(b)
@@ -48,6 +51,12 @@ def compare(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Comparison:
         if len(records) < header.questions:
             rule = f"has {len(records)} of {header.questions} questions"
             raise ConfigError(str(folder), rule, "Finish it: run its 'longvt evaluate' again.")
+    judges = judges_of(records_a.values()), judges_of(records_b.values())
+    if len(judges[0] | judges[1]) > 1:
+        shown = "; ".join(
+            f"{folder} by {', '.join(sorted(ids)) or 'none'}" for folder, ids in zip((a, b), judges, strict=True)
+        )
+        raise ConfigError(f"{a} and {b}", f"were not judged by one judge: {shown}", ONE_JUDGE)
     scores = [(records_a[id].reward.acc, records_b[id].reward.acc) for id in records_a]
     pairs = [(x, y) for x, y in scores if x is not None and y is not None]
     better, worse = sum(y > x for x, y in pairs), sum(y < x for x, y in pairs)

@@ -46,7 +46,7 @@ def read_file(path: str | os.PathLike[str] | None) -> tuple[EvaluationOptions, d
     """Options of a file, and the entry of its ``crop_video``; ``None``: the defaults.
 
     Raises:
-        ConfigError: unreadable, an unknown key, or a tool file without one tool.
+        ConfigError: unreadable, a value that refers to nothing, an unknown key, or a tool file without one tool.
     """
     given = {} if path is None else _load(path)
     try:
@@ -62,7 +62,10 @@ def read_file(path: str | os.PathLike[str] | None) -> tuple[EvaluationOptions, d
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The file, with ``${oc.env:NAME,default}`` and references to its own keys resolved."""
     import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -70,4 +73,10 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ConfigError(str(path), f"cannot be read ({error})", "Correct the file or its path.") from error
     if not isinstance(content, Mapping):
         raise ConfigError(str(path), "must hold a mapping of options", "Correct the file.")
-    return dict(content)
+    try:
+        return OmegaConf.to_container(OmegaConf.create(dict(content)), resolve=True)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            str(path), f"cannot be computed ({reason})", "Set what it refers to, or correct it."
+        ) from error

@@ -11,7 +11,8 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.trainer import trajectory_log
 from longvt_plugins.types import TrajectoryRecord
 
-from .results import Header, differences, read_result
+from .compare import ONE_JUDGE
+from .results import Header, differences, judges_of, read_result
 from .summary import Summary
 
 SUBJECTS = ("model:", "mode:")
@@ -33,10 +34,12 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Header
     """Results that may stand in one table.
 
     Raises:
-        ConfigError: two differ in more than model and mode, or one is not finished.
+        ConfigError: two differ in more than model and mode, one is not finished, or more than one judge decided
+            answers.
         DataError: a folder holds no result.
     """
     found: list[tuple[Header, Summary]] = []
+    judges: dict[str, str | os.PathLike[str]] = {}
     for folder in folders:
         header, records = read_result(folder)
         first = found[0][0] if found else header
@@ -47,6 +50,10 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Header
         if len(records) < header.questions:
             rule = f"has {len(records)} of {header.questions} questions"
             raise ConfigError(str(folder), rule, "Finish it: run its 'longvt evaluate' again.")
+        judges = {judge: folder for judge in sorted(judges_of(records.values()))} | judges
+        if len(judges) > 1:
+            shown = "; ".join(f"{where} by {judge}" for judge, where in judges.items())
+            raise ConfigError(str(folder), f"was not judged by the judge of all: {shown}", ONE_JUDGE)
         found.append((header, Summary.of(records.values(), header.questions)))
     return found
 

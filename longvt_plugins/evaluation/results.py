@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -23,10 +23,14 @@ from longvt_plugins.types import Record, RewardRecord, Span, TokenEntropy, Trans
 from .options import Mode
 
 HEADER, RECORDS = "header.json", "records.jsonl"
+NO_MATTER = ("endpoints", "ledger")
+"""Options of the judge on which no score depends: where it is asked, with which key, and where verdicts are kept. Which
+judge answered is in the records (``judges_of``)."""
 
 
 class Header(Record):
-    """Everything that a score depends on. Two results compare if they differ in ``model`` or in ``mode`` alone."""
+    """How it was asked. Two results compare if they differ in ``model`` or in ``mode`` alone, and one judge, if any,
+    answered for both."""
 
     version: Literal[1] = 1
     model: str
@@ -123,16 +127,29 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[Header, dict[str, Evalu
 
 
 def differences(a: Header, b: Header) -> list[str]:
-    """``field: this, not that`` for all in which two headers differ."""
-    left, right = a.model_dump(mode="json"), b.model_dump(mode="json")
-    left |= {f"options.{key}": value for key, value in left.pop("options").items()}
-    right |= {f"options.{key}": value for key, value in right.pop("options").items()}
+    """``field: this, not that`` for all in which two headers differ, but for ``NO_MATTER``."""
+    left, right = _compared(a), _compared(b)
     keys = [*left, *(right.keys() - left.keys())]
     return [
         f"{key}: {json.dumps(left.get(key))}, not {json.dumps(right.get(key))}"
         for key in keys
         if left.get(key) != right.get(key)
     ]
+
+
+def judges_of(records: Iterable[EvaluationRecord]) -> set[str]:
+    """Ids of the judges that decided an answer."""
+    return {record.reward.judge_id for record in records if record.reward.decided_by == "judge"}
+
+
+def _compared(header: Header) -> dict[str, Any]:
+    fields = header.model_dump(mode="json")
+    options = fields.pop("options")
+    reward = options.get("reward") or {}
+    if judge := reward.get("judge"):
+        told = {key: value for key, value in judge.items() if key not in NO_MATTER}
+        options = {**options, "reward": {**reward, "judge": told}}
+    return fields | {f"options.{key}": value for key, value in options.items()}
 
 
 def _open(folder: Path) -> BinaryIO:

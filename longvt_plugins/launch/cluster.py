@@ -27,7 +27,7 @@ from longvt_plugins import cpu
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.trainer.options import read_options
 
-from .compose import compose_recipe, files_of
+from .compose import composed, files_of
 from .nodes import listens
 from .processes import ending_all
 
@@ -77,7 +77,7 @@ class Launch:
     paths: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        self.config = compose_recipe(self.name, self.overrides)
+        self.config = composed(self.name, self.overrides)
         self.run_folder = Path(read_options(self.config.trainer)[0] or self.config.trainer.default_local_dir)
         self.nodes = int(self.config.trainer.nnodes)
         if self.place.rank >= self.nodes:

@@ -33,6 +33,22 @@ def compose_sft(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     return _compose(name, overrides, "lmms_engine", "launch", "config")
 
 
+def composed(
+    name: str, overrides: Sequence[str] = (), compose: Callable[..., DictConfig] = compose_recipe
+) -> DictConfig:
+    """As ``compose`` gives it.
+
+    Raises:
+        ConfigError: there is no such recipe, or it does not compose.
+    """
+    try:
+        return compose(name, overrides)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # of Hydra and OmegaConf, of many kinds
+        raise _does_not_compose(name, error) from error
+
+
 def files_of(recipe: DictConfig, split: str) -> list[str]:
     """``data.{split}_files``, which may be one path or several."""
     files = recipe.data.get(f"{split}_files") or ()
@@ -42,7 +58,10 @@ def files_of(recipe: DictConfig, split: str) -> list[str]:
 def _compose(name: str, overrides: Sequence[str], package: str, *below: str) -> DictConfig:
     from hydra import compose, initialize_config_dir
 
-    upstream = Path(importlib.util.find_spec(package).submodule_search_locations[0], *below)
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    upstream = Path(spec.submodule_search_locations[0], *below)
     folder, overrides = upstream, list(overrides)
     if name.endswith(".yaml"):
         folder, name = Path(name).resolve().parent, Path(name).stem
@@ -73,14 +92,9 @@ def compose_leniently(
 
     try:
         return compose(name, overrides), []
-    except Exception as error:
-        # Raised once more below, where it is known whose fault it is.
-        if not overrides:
-            raise _does_not_compose(name, error) from error
-    try:
-        compose(name)
-    except Exception as error:
-        raise _does_not_compose(name, error) from error
+    except Exception:
+        # Raised once more: without overrides it is the recipe's own fault.
+        composed(name, compose=compose)
     accepted: list[str] = []
     findings = []
     for override in overrides:
@@ -106,4 +120,6 @@ def _does_not_compose(name: str, error: Exception) -> ConfigError:
     names = sorted(path.stem for stage in ("rl", "sft") for path in (RECIPES / stage).glob("*.yaml"))
     nearest = difflib.get_close_matches(name, names, 1)
     remedy = f"Did you mean {nearest[0]}?" if nearest else f"Shipped are {', '.join(names)}."
+    if name in names:
+        remedy = "Correct the overrides."
     return ConfigError(f"recipe {name}", f"does not compose ({str(error).splitlines()[0]})", remedy)

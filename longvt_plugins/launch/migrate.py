@@ -16,7 +16,7 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.reward.config import plain
 from longvt_plugins.reward.sources import ORIGINAL_OPTIONS, from_original
 
-from .compose import compose_recipe
+from .compose import compose_recipe, composed
 from .keys import ADDITIONS, DEAD, MOVED, entry, leaves, suggestion, use_instead
 from .script import read_script
 
@@ -81,7 +81,7 @@ def migrate(text: str, base: str = "longvt_7b_rl") -> Migration:
     Raises:
         ConfigError: no single call of ``main_ppo``, or no such base.
     """
-    script, recipe, defaults = read_script(text), compose_recipe(base), compose_recipe("ppo_trainer")
+    script, recipe, defaults = read_script(text), composed(base), compose_recipe("ppo_trainer")
     result = Migration(base)
     given = dict(_parsed(override, result) for override in script.overrides)
     given.pop(None, None)

@@ -1,7 +1,7 @@
 """A trainer's sharded checkpoint -> a model folder to serve or to start from, by the trainer's own merger.
 
 lmms-engine's merger leaves the media profile's stamp behind; here it goes along. The folder has its name only once it
-is whole.
+is whole. One that is there is replaced by the stage whose output it is, and by nobody else.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pathlib import Path
 from longvt_plugins.errors import ConfigError, StageError
 from longvt_plugins.tokens.profiles import STAMP
 
+from .stage import OUTPUTS_VARIABLE
+
 
 def merge(checkpoint: Path, target: Path) -> str:
-    """Merge ``checkpoint`` into the new folder ``target``.
+    """Merge ``checkpoint`` into the folder ``target``.
 
     Args:
         checkpoint: lmms-engine's ``checkpoint-N``, verl's ``global_step_N``, or a trainer's folder: the newest in it.
@@ -26,10 +28,10 @@ def merge(checkpoint: Path, target: Path) -> str:
         Which trainer's it was.
 
     Raises:
-        ConfigError: it is neither, or not whole; or ``target`` is there already.
+        ConfigError: it is neither, or not whole; or ``target`` is there and no output of the stage that runs this.
         StageError: the merger failed.
     """
-    if target.exists():
+    if target.exists() and not _of_this_stage(target):
         raise ConfigError(str(target), "is there already", "Remove it, or choose another folder.")
     checkpoint = newest(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +53,14 @@ def merge(checkpoint: Path, target: Path) -> str:
     for folder in (shards, shards / "huggingface"):
         if (folder / STAMP).is_file():
             shutil.copy2(folder / STAMP, scratch / STAMP)
+    if target.exists():
+        shutil.rmtree(target)
     os.replace(scratch, target)
     return trainer
+
+
+def _of_this_stage(path: Path) -> bool:
+    return os.path.abspath(path) in os.environ.get(OUTPUTS_VARIABLE, "").split("\n")
 
 
 def newest(folder: Path) -> Path:

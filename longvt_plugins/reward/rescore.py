@@ -14,29 +14,31 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.trainer import trajectory_log
 from longvt_plugins.types import RewardRecord, TrajectoryRecord
 
 from .answer import read_answer
 from .config import RewardConfig
 from .grade import UNDECIDED, references_of
 from .judge import Judge
-from .score import broken_note, with_score
+from .score import broken_note, settled, with_score
 
 _NOTE = re.compile(re.escape(broken_note(0)).replace("0", r"\d+"))
 
 
 def read_dump(path: str | Path) -> Iterator[TrajectoryRecord]:
-    """Trajectories of a JSON-lines file, of a folder of them, or of a trainer's folder, in order."""
+    """Trajectories of a JSON-lines file, of a folder of them, or of a trainer's folder, in order.
+
+    Raises:
+        ConfigError: there is none.
+        DataError: a line is none.
+    """
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.rglob("step_*.jsonl"))
     if not files:
         raise ConfigError(str(path), "holds no trajectories (step_*.jsonl)", "Name a folder that longvt_sync wrote.")
     for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                yield TrajectoryRecord.model_validate_json(line)
-            except ValueError as error:
-                raise ConfigError(f"{file}, line {number}", "is no trajectory", str(error).splitlines()[0]) from error
+        yield from trajectory_log.read_file(file)
 
 
 async def rescore(
@@ -45,10 +47,11 @@ async def rescore(
     """The same trajectories with the rewards that ``judge`` leads to.
 
     Args:
-        config: the weights of the run.
+        config: the run's, with its weights and ``on_abstain``.
 
     Raises:
         ConfigError: ``config`` does not give the scores that the dump holds.
+        JudgeError: the judge leaves an answer open, and ``config.on_abstain`` is ``raise``; or its breaker is open.
     """
     config = config or RewardConfig()
     return list(await asyncio.gather(*(_rescored(record, judge, config) for record in records)))
@@ -69,14 +72,15 @@ async def _rescored(record: TrajectoryRecord, judge: Judge, config: RewardConfig
     prediction, _ = read_answer(said[-1])
     verdict = await judge.verdict(record.question, " | ".join(references_of(record.ground_truth)), prediction)
     note = _NOTE.search(reward.reason)
+    acc, reason = settled(verdict.score, verdict.reason + (note[0] if note else ""), config)
     changed = reward.model_copy(
         update={
-            "acc": verdict.score,
-            "abstained": verdict.status == "abstain",
+            "acc": acc,
+            "abstained": acc is None,
             "decided_by": "judge" if verdict.status == "ok" else "nobody",
             "judge_id": verdict.judge_id,
             "verdict_key": verdict.key,
-            "reason": verdict.reason + (note[0] if note else ""),
+            "reason": reason,
             "stop": False,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from longvt_plugins.errors import JudgeError
 from longvt_plugins.types import RewardRecord
 
 from .config import RewardConfig
@@ -22,6 +23,20 @@ def with_score(record: RewardRecord, config: RewardConfig, data_source: str) -> 
     if source_of(data_source).score_is_acc:
         score = acc
     return record.model_copy(update={"score": score, "tool": used, "call_cost": call_cost})
+
+
+def settled(acc: float | None, reason: str, config: RewardConfig) -> tuple[float | None, str]:
+    """Answer score and reason, once ``config.on_abstain`` is applied to what nobody could decide.
+
+    Raises:
+        JudgeError: it is ``raise``.
+    """
+    if acc is not None or config.on_abstain == "abstain":
+        return acc, reason
+    if config.on_abstain == "zero":
+        return 0.0, f"{reason}; counted as wrong (on_abstain: zero)"
+    remedy = "Repair the judge or the row."
+    raise JudgeError(reason, "leaves an answer undecided, and on_abstain is 'raise'", remedy)
 
 
 def broken_note(count: int) -> str:

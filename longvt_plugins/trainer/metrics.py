@@ -30,7 +30,7 @@ def metrics(records: Iterable[TrajectoryRecord]) -> dict[str, float]:
     parts: dict[str, list] = {
         "reward/acc": [reward.acc for reward in scored],
         "reward/format": [reward.format for reward in scored],
-        "reward/grounding": [r.reward.grounding for r in records if r.reward.grounding is not None],
+        "reward/grounding": [reward.grounding for reward in scored if reward.grounding is not None],
         "calls/all": [len(transcript.calls) for transcript in transcripts],
         **{f"calls/{status}": [_count(transcript, status) for transcript in transcripts] for status in STATUSES},
         "crop/length_s": [crop.span_s[1] - crop.span_s[0] for crop in crops],

@@ -1,9 +1,12 @@
 """The command's frame: verbs, --json, exit codes."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from longvt_plugins.cli.extras import EXTRAS
 from longvt_plugins.cli.main import VERBS, main
 
 
@@ -26,6 +29,46 @@ def test_an_error_of_ours_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert main(["summary", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "holds no trajectories" in err
+
+
+def without(modules, *words):
+    """``longvt WORDS`` in a process that finds none of ``modules``."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv[1].split(',')));"
+        "from longvt_plugins.cli.main import main; sys.exit(main(sys.argv[2:]))"
+    )
+    command = [sys.executable, "-c", code, ",".join(modules), *words]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "extra"),
+    [
+        ("data list", "pyarrow", "data"),
+        ("check-data x.parquet", "pyarrow", "data"),
+        ("check-recipe longvt_demo", "omegaconf", "rl"),
+        ("migrate x.sh", "yaml", "rl"),
+        ("launch longvt_demo", "omegaconf", "rl"),
+        ("evaluate x --url http://x/v1 --model m -o x", "pyarrow", "eval"),
+    ],
+)
+def test_without_extras_the_one_to_install_is_named(words, module, extra):
+    done = without(EXTRAS, *words.split())
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert f": {module}: is not installed" in done.stderr and f"'longvt-plugins[{extra}]'" in done.stderr
+
+
+def test_a_recipe_of_a_trainer_that_is_not_there_names_its_extra():
+    done = without(["lmms_engine"], "check-recipe", "longvt_7b_sft", "--json")
+    assert done.returncode == 2
+    assert "longvt-plugins[sft]" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_a_module_that_no_extra_brings_is_a_defect_and_stays_a_traceback():
+    called = {"longvt_plugins.datasets.convert": "data list", "av": "crop x.mp4 0 1 -o x"}
+    for module, words in called.items():
+        done = without([module], *words.split())
+        assert done.returncode == 1 and "Traceback" in done.stderr and "pip install" not in done.stderr, module
 
 
 def test_json_carries_the_same_error(tmp_path, capsys):

@@ -9,7 +9,7 @@ from longvt_plugins.cli.main import main
 from longvt_plugins.doctor import examine, media, packages
 from longvt_plugins.doctor.child import look
 from longvt_plugins.doctor.examine import NAMES, Check, Options, choose
-from longvt_plugins.errors import CheckError
+from longvt_plugins.errors import CheckError, ConfigError
 from longvt_plugins.launch.finding import Finding
 
 
@@ -59,6 +59,22 @@ def test_options_choose_checks():
     assert choose(Options(ray="auto")) == ["cluster"]
     assert choose(Options(ray="auto", judge="x")) == ["judge", "cluster"]
     assert choose(Options(), ["gpu", "python"]) == ["python", "gpu"]
+
+
+@pytest.mark.parametrize(
+    ("options", "only", "quick", "remedy"),
+    [
+        (Options(), ["judge"], False, "--judge URL"),
+        (Options(), ["python", "cluster"], False, "--ray ADDRESS"),
+        (Options(ray="auto"), ["python"], False, "Leave --ray out"),
+        (Options(), ["ray-actor"], True, "Leave --quick out"),
+        (Options(nodes=2), [], False, "--nodes: .*--ray ADDRESS"),
+        (Options(wait_s=5.0, paths=("/data",)), ["python"], False, "--wait, --path: .*--ray ADDRESS"),
+    ],
+)
+def test_what_would_check_nothing_is_refused(options, only, quick, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        choose(options, only, quick)
 
 
 def test_decoders_are_told_with_what_they_read():

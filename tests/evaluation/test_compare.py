@@ -7,6 +7,7 @@ import pytest
 from longvt_plugins.cli.main import main
 from longvt_plugins.errors import ConfigError, DataError
 from longvt_plugins.evaluation.compare import compare, sign_test
+from longvt_plugins.evaluation.report import read_results
 from longvt_plugins.evaluation.results import HEADER, RECORDS, Header, open_result
 from longvt_plugins.testing.records import evaluated
 from longvt_plugins.types import Transcript
@@ -16,12 +17,18 @@ HEADER_A = Header(
 )
 
 
-def write(folder, scores, **changes):
-    """A result with these answer scores; ``None``: a fault."""
+def write(folder, scores, judges="", **changes):
+    """A result with these answer scores; ``None``: a fault.
+
+    Args:
+        judges: who decided the first answers, a letter each; a rule decided the others.
+    """
     with open_result(folder, HEADER_A.model_copy(update=changes)) as result:
         for number, acc in enumerate(scores):
             transcript = Transcript(ended_by="fault" if acc is None else "answer")
-            result.add(evaluated(str(number), transcript, acc, faulted=acc is None))
+            judge = judges[number : number + 1]
+            decided = {"decided_by": "judge", "judge_id": judge} if judge else {}
+            result.add(evaluated(str(number), transcript, acc, faulted=acc is None, **decided))
     return folder
 
 
@@ -53,6 +60,49 @@ def test_unlike_results_are_refused_with_what_differs(tmp_path, changes, named):
 def test_modes_of_one_model_are_compared(tmp_path):
     found = compare(write(tmp_path / "a", [1] * 4), write(tmp_path / "b", [0] * 4, mode="blank"))
     assert (found.difference, found.worse) == (-1, 4)
+
+
+@pytest.mark.parametrize(
+    "a, b, named",
+    [
+        ("jj", "kk", r"a by j; \S*b by k"),
+        ("jk", "jk", r"a by j, k; \S*b by j, k"),
+        ("jk", "", r"a by j, k; \S*b by none"),
+    ],
+)
+def test_what_two_judges_decided_is_refused_with_their_names(tmp_path, a, b, named):
+    """One that another judge went on with, too: nobody knows who judges the next question."""
+    write(tmp_path / "a", [1] * 4, a)
+    write(tmp_path / "b", [1] * 4, b, model="b")
+    for refused in (lambda: compare(tmp_path / "a", tmp_path / "b"), lambda: compare(tmp_path / "b", tmp_path / "a")):
+        with pytest.raises(ConfigError, match="were not judged by one judge"):
+            refused()
+    with pytest.raises(ConfigError, match=named):
+        compare(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(ConfigError, match="judge"):
+        read_results([tmp_path / "a", tmp_path / "b"])
+
+
+def test_answers_that_rules_decided_compare_with_judged_ones(tmp_path):
+    a, b = write(tmp_path / "a", [1] * 4, "jj"), write(tmp_path / "b", [1] * 4, model="b")
+    assert compare(a, b).paired == 4 and len(read_results([a, b])) == 2
+
+
+def asked_at(url, **changes):
+    endpoints = [{"url": url, "api_key_env": f"KEY_OF_{url}"}]
+    judge = {"endpoints": endpoints, "ledger": f"{url}.jsonl", "model": None}
+    return {"response_length": 9, "reward": {"answer": 1.0, "judge": judge | changes}}
+
+
+def test_where_the_judge_is_asked_does_not_matter(tmp_path):
+    a = write(tmp_path / "a", [1] * 4, "jj", options=asked_at("here"))
+    b = write(tmp_path / "b", [1] * 2, "j", options=asked_at("here"), model="b")
+    write(b, [1] * 4, "jj", options=asked_at("there"), model="b")
+    assert compare(a, b).paired == 4
+    c = write(tmp_path / "c", [1] * 4, "jj", options=asked_at("here", max_tokens=9), model="b")
+    for other in ({"response_length": 9, "reward": {"answer": 1.0, "judge": None}}, asked_at("here")):
+        with pytest.raises(ConfigError, match=r"options\.reward"):
+            write(c, [], options=other, model="b")
 
 
 def test_an_unfinished_result_is_refused(tmp_path):

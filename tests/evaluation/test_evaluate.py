@@ -181,6 +181,13 @@ def test_a_result_that_another_process_writes_is_left_alone(evaluate, tmp_path):
             evaluate(guessing)
 
 
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_what_else_ends_a_line_ends_no_record(evaluate, tmp_path, end):
+    evaluate(lambda turn, request: f"<answer>a{end}b</answer>")
+    (said, *_) = read_result(tmp_path / "result")[1]["0"].transcript.turns
+    assert said.text == f"<answer>a{end}b</answer>"
+
+
 def test_damage_in_the_middle_is_named(evaluate, tmp_path):
     evaluate(guessing)
     path = tmp_path / "result" / RECORDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from longvt_plugins.cli.main import main
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.launch.cluster import Launch, Place, data_paths
 from longvt_plugins.launch.compose import compose_recipe
@@ -118,6 +120,19 @@ def test_a_worker_whose_head_never_comes_says_so(tmp_path):
     worker = python(launch, tmp_path, tmp_path / "out", LONGVT_RANK="1", LONGVT_HEAD=HEAD, LONGVT_PORT=str(port))
     assert worker.wait(120) == 1
     assert f"the head at {HEAD}:{port} did not answer for 1 s" in (tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["longvt_dmeo"], "recipe longvt_dmeo: does not compose .*Did you mean longvt_demo"),
+        (["longvt_demo", "trainer.nosuch=1"], "'trainer.nosuch'.*Correct the overrides"),
+    ],
+)
+def test_what_does_not_compose_is_one_line(words, said, capsys):
+    assert main(["launch", *words]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and re.search(said, told)
 
 
 def test_a_rank_outside_the_cluster_is_refused(tmp_path):

@@ -99,6 +99,18 @@ def test_what_is_no_single_launch_is_refused(text):
         migrate(text)
 
 
+def test_a_base_or_an_output_that_is_none_is_named_and_the_script_is_not_blamed(tmp_path, capsys):
+    script = tmp_path / "old.sh"
+    script.write_text("python -m verl.trainer.main_ppo trainer.nnodes=2")
+    assert main(["migrate", str(script), "--base", "longvt_7b_lr"]) == 2
+    assert "recipe longvt_7b_lr: does not compose" in (told := capsys.readouterr().err)
+    assert "Did you mean longvt_7b_rl?" in told and str(script) not in told
+    assert main(["migrate", str(script), "-o", str(tmp_path / "no" / "new.yaml")]) == 2
+    assert f"{tmp_path / 'no' / 'new.yaml'}: cannot be written" in capsys.readouterr().err
+    assert main(["migrate", str(tmp_path / "none.sh")]) == 2
+    assert f"{tmp_path / 'none.sh'}: cannot be read" in capsys.readouterr().err
+
+
 def test_a_variable_without_value_is_read_when_the_recipe_runs():
     settings = migrate("python -m verl.trainer.main_ppo trainer.nnodes=${NODES:-4} trainer.project_name=$P").settings
     assert settings["trainer.nnodes"] == "${oc.decode:${oc.env:NODES,4}}"

@@ -89,6 +89,44 @@ def test_a_changed_override_of_a_recipe_is_named(here):
         train("trainer.save_freq=2").run()
 
 
+def of_recipe(text: str) -> Stage:
+    """Trains with a recipe that adds ``text`` to the demo's."""
+    Path("own.yaml").write_text(f"defaults: [longvt_demo, _self_]\n{text}\n")
+    words = ("verl.trainer.main_ppo", "--config-name", "own.yaml")
+    return stage(command=python("import shutil; shutil.copy('in', 'out')", *words))
+
+
+def test_a_setting_out_of_the_environment_counts(here, monkeypatch):
+    recipe = "trainer: {save_freq: '${oc.decode:${oc.env:SAVES}}'}"
+    monkeypatch.setenv("SAVES", "4")
+    of_recipe(recipe).run()
+    assert "done before" in said(of_recipe(recipe))[0]
+    monkeypatch.setenv("SAVES", "2")
+    with pytest.raises(ConfigError, match=r"recipe trainer\.save_freq: 2, was 4"):
+        of_recipe(recipe).run()
+    monkeypatch.delenv("SAVES")
+    with pytest.raises(ConfigError, match="SAVES"):
+        of_recipe(recipe).run()
+
+
+def test_a_place_out_of_the_environment_is_told_and_refuses_nothing(here, monkeypatch):
+    """A judge that moved to another node must not cost a run of RL."""
+    recipe = "longvt: {judge: ['${oc.env:LONGVT_JUDGE}'], of: '${oc.env:USER}', key: '${oc.env:WANDB_API_KEY}'}"
+    monkeypatch.setenv("LONGVT_JUDGE", "http://a/v1")
+    for name in ("USER", "WANDB_API_KEY"):
+        monkeypatch.setenv(name, "somebody")
+    of_recipe(recipe).run()
+    assert said(of_recipe(recipe))[0].endswith(" s")
+    monkeypatch.setenv("LONGVT_JUDGE", "http://b/v1")
+    monkeypatch.setenv("USER", "else")
+    told = "(place longvt.judge: ['http://b/v1'], was ['http://a/v1']: not compared)"
+    assert said(of_recipe(recipe))[0].endswith(told)
+    file = Path("run/stages/copy.json")
+    assert "somebody" not in file.read_text()
+    file.write_text(read_stamp(file).model_copy(update={"state": "begun"}).model_dump_json())
+    assert said(of_recipe(recipe))[0] == f"copy: goes on {told}"
+
+
 def test_a_recipe_that_does_not_compose_stops_it(here):
     words = ("lmms_engine.launch.cli", "--config-name", "longvt_demo_stf")
     with pytest.raises(ConfigError, match="longvt_demo_stf"):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from longvt_plugins.cli.main import main
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.errors import ConfigError, JudgeError
 from longvt_plugins.reward import RewardConfig, compute_reward
 from longvt_plugins.reward.compare import compare
 from longvt_plugins.reward.judge import Judge, JudgeConfig
@@ -59,6 +59,25 @@ async def test_with_its_ledger_a_judge_repeats_itself_without_a_request(tmp_path
         once = await again(GROUP, server, ledger)
     assert await again(GROUP, server, ledger) == once, "nobody listens any more"
     assert [r.model_dump_json() for r in await again(once, server, ledger)] == [r.model_dump_json() for r in once]
+
+
+class Refusing:
+    """A judge that declines every question."""
+
+    async def verdict(self, *asked):
+        return Verdict(status="abstain", cause="refused", judge_id="new", reason="no", key="k")
+
+
+async def test_what_nobody_can_decide_is_settled_as_in_the_run():
+    verdict = await Refusing().verdict()
+    for policy, acc in (("zero", 0.0), ("abstain", None)):
+        config = RewardConfig(on_abstain=policy, answer=2.0)
+        reward = compute_reward(said("crimson"), "a red car", segments=[(2, 1)], config=config, verdict=verdict)
+        assert (reward.acc, reward.abstained) == (acc, acc is None)
+        record = rollout(0, "crimson", reward=reward)
+        assert await rescore([record], Refusing(), config) == [record]
+    with pytest.raises(JudgeError, match="on_abstain"):
+        await rescore([record], Refusing(), RewardConfig(on_abstain="raise", answer=2.0))
 
 
 async def test_a_fault_and_a_broken_row_stay_what_they_are():

@@ -41,7 +41,7 @@ def test_calls_are_told_apart_by_what_became_of_them():
 
 
 def test_rewards_are_means_over_the_scored():
-    found = metrics([trajectory(grounding=0.5), trajectory(abstained=True)])
+    found = metrics([trajectory(grounding=0.5), trajectory(grounding=0.1, abstained=True)])
     assert found["longvt/reward/acc"] == 1.0 and found["longvt/reward/grounding"] == 0.5
     assert found["longvt/rate/abstained"] == 0.5 and found["longvt/rate/included"] == 0.5
     assert "longvt/crop/length_s" not in found

@@ -2,6 +2,8 @@
 
 import pytest
 
+from longvt_plugins.errors import DataError
+from longvt_plugins.reward.rescore import read_dump
 from longvt_plugins.testing.records import trajectory as record
 from longvt_plugins.trainer import trajectory_log
 
@@ -24,5 +26,11 @@ def test_a_step_that_runs_again_replaces_its_file(tmp_path):
 def test_a_damaged_line_is_not_skipped(tmp_path):
     path = trajectory_log.write(tmp_path, "train", 1, [record()])
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(ValueError):
+    with pytest.raises(DataError, match=r"step_000001\.jsonl, line 1: is no trajectory"):
         list(trajectory_log.read(tmp_path, "train"))
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    odd = [record(question=f"a{end}b") for end in ("\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029")]
+    path = trajectory_log.write(tmp_path, "train", 1, odd)
+    assert list(trajectory_log.read(tmp_path, "train")) == list(read_dump(path)) == odd

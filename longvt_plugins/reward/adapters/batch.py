@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from longvt_plugins.reward.compute import judged_reward
+from longvt_plugins.reward.compute import judged_reward, listed
 from longvt_plugins.reward.config import RewardConfig
 from longvt_plugins.reward.conversation import text_of, transcript_of_messages, transcript_of_text
 from longvt_plugins.types import RewardRecord, Transcript
@@ -39,7 +39,7 @@ async def score_batch(
         return await judged_reward(
             _transcript(completions[index], config),
             cell(reference) if reference else None,
-            options=cell("options") or None,
+            options=listed(cell("options")),
             segments=cell("segments"),
             config=config,
             question=str(question),

@@ -1,5 +1,6 @@
 """A batch of another project's completions to records."""
 
+import numpy as np
 import pytest
 
 from longvt_plugins.reward import RewardConfig
@@ -24,6 +25,13 @@ async def test_messages_and_strings():
     assert (looked.acc, looked.format, looked.grounding) == (1.0, 1.0, 1.0)
     assert (told.acc, told.grounding) == (1.0, 0.0)
     assert (forged.grounding, forged.format) == (0.0, 0.0)
+
+
+async def test_columns_may_hold_arrays():
+    options = [np.array(["red", "blue"]), np.array([]), None]
+    columns = {"solution": ["A"] * 3, "options": options, "segments": np.array([[[10, 12]]] * 3)}
+    listed, none, absent = await score_batch(["<answer>red</answer>"] * 3, columns, RewardConfig())
+    assert (listed.acc, none.acc, absent.acc) == (1.0, None, None) and listed.grounding == 0.0
 
 
 async def test_the_question_is_a_column_or_the_last_user_message():
