@@ -6,7 +6,7 @@ from longvt_plugins.errors import ConfigError
 
 EXTRAS = {
     **dict.fromkeys(("pyarrow", "yaml"), "data"),
-    **dict.fromkeys(("verl", "transfer_queue", "transformers", "wrapt"), "rl"),
+    **dict.fromkeys(("verl", "transfer_queue", "transformers"), "rl"),
     **dict.fromkeys(("hydra", "omegaconf", "ray", "tensordict", "torch"), "rl"),
     "lmms_engine": "sft",
     "mcp": "eval",

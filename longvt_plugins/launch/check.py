@@ -29,11 +29,6 @@ class Examination:
     """What was counted and estimated, and what could not be."""
 
 
-def check_recipe(name: str, overrides: Sequence[str] = (), files: bool = True) -> list[Finding]:
-    """What is wrong with a recipe; see ``examine``."""
-    return examine(name, overrides, files).findings
-
-
 def examine(name: str, overrides: Sequence[str] = (), files: bool = True, card_gib: float = CARD_GIB) -> Examination:
     """What is wrong with a recipe, of RL or SFT.
 

@@ -7,7 +7,7 @@ import pytest
 
 from longvt_plugins.cli.main import main
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.launch.check import check_recipe, examine
+from longvt_plugins.launch.check import examine
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ROLLOUT, ACTOR = "actor_rollout_ref.rollout", "actor_rollout_ref.actor"
@@ -84,30 +84,30 @@ SFT_FAULTS = [
 
 @pytest.mark.parametrize(("overrides", "name", "said"), FAULTS, ids=[f"{n}-{o[-1][-24:]}" for o, n, _ in FAULTS])
 def test_a_planted_fault_is_the_one_reported(overrides, name, said):
-    (finding,) = check_recipe("longvt_7b_rl", overrides, files=False)
+    (finding,) = examine("longvt_7b_rl", overrides, files=False).findings
     assert finding.name == name
     assert said in str(finding)
 
 
 @pytest.mark.parametrize(("overrides", "name", "said"), SFT_FAULTS, ids=[o[-1][-28:] for o, _, _ in SFT_FAULTS])
 def test_a_planted_fault_of_an_sft_recipe_is_the_one_reported(overrides, name, said):
-    (finding,) = check_recipe("longvt_7b_sft", overrides, files=False)
+    (finding,) = examine("longvt_7b_sft", overrides, files=False).findings
     assert finding.name == name
     assert said in str(finding)
 
 
 def test_several_faults_are_reported_together():
     faults = ["trainer.expermient_name=x", "data.truncation=left", "trainer.nnodes=3", f"+{KWARGS}.anwser=1"]
-    found = [finding.name for finding in check_recipe("longvt_7b_rl", faults, files=False)]
+    found = [finding.name for finding in examine("longvt_7b_rl", faults, files=False).findings]
     assert found == ["unknown-key", "dead-key", "batch-size", "reward-option"]
 
 
 def test_a_broken_tool_configuration_is_named(tmp_path):
     for text, said in (("tools: [{class_name: x.CropVideoTool}]", "KeyError"), ("tools: [", "ParserError")):
         (tmp_path / "tools.yaml").write_text(text)
-        (finding,) = check_recipe(
+        (finding,) = examine(
             "longvt_7b_rl", [f"{ROLLOUT}.multi_turn.tool_config_path={tmp_path}/tools.yaml"], False
-        )
+        ).findings
         assert finding.name == "tool-option" and said in finding.why
 
 
@@ -116,29 +116,29 @@ def test_a_broken_tool_configuration_is_named(tmp_path):
 )
 def test_shipped_recipes_pass(name, monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "nvidia")
-    assert check_recipe(name, files=False) == []
+    assert examine(name, files=False).findings == []
 
 
 @pytest.mark.parametrize("ablation", sorted(path.stem for path in (RECIPES / "rl" / "ablation").glob("*.yaml")))
 def test_ablations_pass(ablation, monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "nvidia")
-    assert check_recipe("longvt_7b_rl_multinode", [f"+ablation={ablation}"], files=False) == []
+    assert examine("longvt_7b_rl_multinode", [f"+ablation={ablation}"], files=False).findings == []
 
 
 @pytest.mark.parametrize("name", ["longvt_7b_rl", "longvt_7b_rl_multinode", "longvt_qwen3vl_8b_rl"])
 def test_rollouts_by_sglang_pass(name, monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "nvidia")
-    assert check_recipe(name, ["+inference=sglang", "+ablation=parity"], files=False) == []
+    assert examine(name, ["+inference=sglang", "+ablation=parity"], files=False).findings == []
 
 
 def test_an_sft_recipe_of_ones_own_is_known_as_one(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("defaults: [longvt_7b_sft, _self_]\ntrainer_args: {lerning_rate: 1}\n")
-    assert [f.name for f in check_recipe(str(mine), files=False)] == ["unknown-key"]
+    assert [f.name for f in examine(str(mine), files=False).findings] == ["unknown-key"]
 
 
 def test_files_of_an_sft_recipe_are_looked_for():
-    found = check_recipe("longvt_7b_rft", ["model_config.load_from_pretrained_path=a/b/c"])
+    found = examine("longvt_7b_rft", ["model_config.load_from_pretrained_path=a/b/c"]).findings
     assert {f.name for f in found} == {"missing-file"}
     assert {f.what.partition("=")[0] for f in found} == {
         "model_config.load_from_pretrained_path",
@@ -150,21 +150,23 @@ def test_files_of_an_sft_recipe_are_looked_for():
 
 def test_data_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "nvidia")
-    found = check_recipe("longvt_7b_rl", ["longvt.run=nowhere", "longvt.data=nowhere", "longvt.model=a/b/c"])
+    found = examine("longvt_7b_rl", ["longvt.run=nowhere", "longvt.data=nowhere", "longvt.model=a/b/c"]).findings
     assert {f.name for f in found} == {"missing-file"}
     keys = {f.what.partition("=")[0] for f in found}
     assert keys >= {"data.train_files", "data.val_files", "actor_rollout_ref.model.path"}
-    assert not any("model.path" in f.what for f in check_recipe("longvt_7b_rl", ["longvt.model=Qwen/Qwen2.5-VL-7B"]))
+    assert not any(
+        "model.path" in f.what for f in examine("longvt_7b_rl", ["longvt.model=Qwen/Qwen2.5-VL-7B"]).findings
+    )
 
 
 def test_a_kl_term_without_a_gpu_is_named(monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
-    assert [f.name for f in check_recipe("longvt_7b_rl", ["+ablation=parity"], files=False)] == ["hardware"]
+    assert [f.name for f in examine("longvt_7b_rl", ["+ablation=parity"], files=False).findings] == ["hardware"]
 
 
 def test_a_misspelt_recipe_gets_a_suggestion():
     with pytest.raises(ConfigError, match=r"Did you mean longvt_7b_rl\?"):
-        check_recipe("longvt_7b_lr")
+        examine("longvt_7b_lr")
 
 
 def test_the_command(capsys):

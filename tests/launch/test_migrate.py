@@ -7,7 +7,7 @@ import yaml
 
 from longvt_plugins.cli.main import main
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.launch.check import check_recipe
+from longvt_plugins.launch.check import examine
 from longvt_plugins.launch.compose import compose_recipe
 from longvt_plugins.launch.migrate import migrate
 from longvt_plugins.reward import RewardConfig
@@ -49,7 +49,7 @@ def test_the_published_flags_pass_check_recipe(tmp_path, monkeypatch, capsys):
     recipe = str(tmp_path / "migrated.yaml")
     assert main(["migrate", str(tmp_path / "old.sh"), "-o", recipe, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["notes"]
-    assert check_recipe(recipe, files=False) == []
+    assert examine(recipe, files=False).findings == []
     config = compose_recipe(recipe)
     assert list(config.data.train_files) == ["/storage/longvt/a.parquet", "/storage/longvt/b.parquet"]
     assert (config.actor_rollout_ref.model.path, config.trainer.experiment_name) == ("/storage/longvt/sft", "old")
