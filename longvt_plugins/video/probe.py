@@ -136,3 +136,13 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     identity = content_identity(path)
     index = frame_index(path, identity)
     return VideoInfo(path, identity, index.size, index.codec, index.times_s, index.duration_s)
+
+
+def _after_fork() -> None:
+    """A fork may copy a held lock, and an order half changed: the child reads its indices itself."""
+    global _guard, _indices
+    _guard = threading.Lock()
+    _indices = OrderedDict()
+
+
+os.register_at_fork(after_in_child=_after_fork)

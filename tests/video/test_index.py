@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 import itertools
+import os
+import signal
 import struct
 
 import av
@@ -88,6 +90,16 @@ def test_scans_are_shared_by_the_node(good, monkeypatch):
     again = probe(good["late_mkv"])
     np.testing.assert_array_equal(first.times_s, again.times_s)
     assert (first.duration_s, first.size, first.codec) == (again.duration_s, again.size, again.codec)
+
+
+def test_a_fork_does_not_wait_for_a_lock_of_its_parent(good):
+    with probe_module._guard:
+        child = os.fork()
+        if child == 0:
+            # Ends a child that waits for the parent's lock.
+            signal.alarm(60)
+            os._exit(len(probe(good["h264"]).times_s) == 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_changed_file_is_indexed_again(tmp_path):
