@@ -227,11 +227,12 @@ def test_a_crop_never_takes_more_than_its_room(video, tokens, frames, rule):
 
 
 def test_room_takes_frames_before_it_takes_pixels(video):
-    full = crop(video, 4, 6)
+    policy = replace(SMALL, min_pixels=28 * 28)
+    full = crop(video, 4, 6, policy=policy)
     each = frame_tokens(full.media.size, 28)
-    fewer = crop(video, 4, 6, room=Room(tokens=3 * each, frames=99))
+    fewer = crop(video, 4, 6, policy=policy, room=Room(tokens=3 * each, frames=99))
     assert len(fewer.times_s) == 3 and fewer.media.size == full.media.size
-    smaller = crop(video, 4, 6, policy=replace(SMALL, min_pixels=28 * 28), room=Room(tokens=2 * each - 1, frames=99))
+    smaller = crop(video, 4, 6, policy=policy, room=Room(tokens=2 * each - 1, frames=99))
     assert len(smaller.times_s) == 2 and smaller.media.size < full.media.size
 
 
