@@ -43,7 +43,8 @@ def test_plans_stay_in_the_window_and_in_bounds(info, one, other, fps, most, rul
     assert set(plan.times_s) <= set(info.times_s.tolist())
     # The frame on display at a moment of the window may have appeared before it.
     on_display = info.times_s[np.searchsorted(info.times_s, start_s, side="right") - 1]
-    assert on_display <= plan.times_s[0] and plan.times_s[-1] <= end_s
+    # The index rule multiplies the end by the rate: the last frame may be a rounding error behind it.
+    assert on_display <= plan.times_s[0] and plan.times_s[-1] <= end_s + 1e-9
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([14, 28, 32]), st.integers(2, 400))
