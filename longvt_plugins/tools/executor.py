@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -218,7 +219,9 @@ class _Child:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            # A request that it never read is still in the buffer.
+            self.process.stdin.close()
         self.process.stdout.close()
 
     def _receive(self, timeout_s: float) -> bytes:

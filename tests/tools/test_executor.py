@@ -143,6 +143,16 @@ async def test_a_child_killed_while_idle_is_replaced(good, executor):
     assert (await executor.crop({"start_time": 2, "end_time": 3}, [str(good["h264"])])).status == "ok"
 
 
+async def test_a_child_killed_before_its_request_costs_that_call(good, executor, monkeypatch):
+    await executor.crop(WINDOW, [str(good["h264"])])
+    for child in executor._idle:
+        os.kill(child.process.pid, signal.SIGKILL)
+        child.process.wait()
+    monkeypatch.setattr(executor_module._Child, "alive", lambda child: True)
+    outcome = await executor.crop({"start_time": 2, "end_time": 3}, [str(good["h264"])])
+    assert outcome.status == "failed" and "SIGKILL" in outcome.error.message
+
+
 async def test_hostile_arguments_never_reach_a_child(executor):
     for arguments in (
         {},
