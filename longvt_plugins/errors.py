@@ -66,6 +66,10 @@ class ToolCallError(LongVTError, ValueError):
     """A tool call the policy wrote that cannot be executed as written."""
 
 
+class ToolClosedError(LongVTError, RuntimeError):
+    """A tool call that met an executor which is closed, or was closed under it."""
+
+
 class JudgeError(LongVTError, RuntimeError):
     """A judge that gives no verdict where one was demanded, or that fails too often to go on."""
 

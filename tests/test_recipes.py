@@ -1,14 +1,23 @@
 """Every shipped recipe composes, and sets no key that upstream does not know."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from longvt_plugins.datasets.rl_options import read_options as read_rl_options
 from longvt_plugins.launch.keys import added_keys
+from longvt_plugins.loops.options import LoopOptions
 from longvt_plugins.reward import RewardConfig
 from longvt_plugins.testing.recipe import compose_recipe
+from longvt_plugins.tokens.budget import MARKS, check_suited, suited
+from longvt_plugins.tokens.profiles import profile_named
+from longvt_plugins.tools.options import read_options
+from longvt_plugins.video import SamplingPolicy
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RL = sorted(path.stem for path in (RECIPES / "rl").glob("*.yaml"))
@@ -92,6 +101,38 @@ def test_7b_rl_has_the_published_settings():
     assert (actor.optim.lr, actor.ulysses_sequence_parallel_size, actor.entropy_coeff) == (1e-6, 4, 0)
     assert (rollout.tensor_model_parallel_size, rollout.gpu_memory_utilization) == (1, 0.4)
     assert (recipe.trainer.total_epochs, recipe.trainer.save_freq, recipe.trainer.test_freq) == (5, 10, 5)
+
+
+def test_frames_of_the_qwen3_vl_recipes_are_what_their_processor_leaves_alone():
+    """Its published bounds; SFT, overview and crops have the same."""
+    processor = SimpleNamespace(patch_size=16, merge_size=2, size={"shortest_edge": 65_536, "longest_edge": 16_777_216})
+    recipe = composed("longvt_qwen3vl_8b_rl")
+    overview = replace(suited(profile_named(None).overview, processor), **read_rl_options(recipe.data)[1])
+    (tool,) = yaml.safe_load((RECIPES / "rl" / "tools" / "crop_video_qwen3vl.yaml").read_text())["tools"]
+    crop = read_options(tool["config"])
+    for policy in (overview, crop.policy, crop.finer_than):
+        check_suited(policy, processor, "frames")
+        assert (policy.min_pixels, policy.max_pixels) == (65_536, 98_304)
+    assert crop.finer_than == overview
+    sft = yaml.safe_load((RECIPES / "sft" / "longvt_qwen3vl_8b_sft.yaml").read_text())["dataset_config"]
+    assert (sft["video_min_pixels"], sft["video_max_pixels"]) == (overview.min_pixels, overview.max_pixels)
+    assert sft["video_max_frames"] == overview.max_frames
+
+
+@pytest.mark.parametrize("name", ["longvt_7b_rl", "longvt_qwen3vl_8b_rl"])
+def test_the_largest_overview_and_all_crops_fit(name):
+    recipe = composed(name)
+    rollout = recipe.actor_rollout_ref.rollout
+    (tool,) = yaml.safe_load(Path(rollout.multi_turn.tool_config_path).read_text())["tools"]
+    crop = read_options(tool["config"])
+
+    def tokens(policy: SamplingPolicy) -> int:
+        # "[1234.5 s]" takes ten bytes.
+        return policy.max_frames * (policy.most_patches + MARKS + 10)
+
+    loop = LoopOptions.of(rollout, recipe.data.max_response_length)
+    assert tokens(crop.finer_than) < recipe.data.max_prompt_length
+    assert loop.limits.max_calls * tokens(crop.policy) < recipe.data.max_response_length - loop.answer_tokens
 
 
 def header_of(path: Path) -> dict[str, str]:

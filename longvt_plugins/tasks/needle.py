@@ -102,7 +102,9 @@ class NeedleSize:
     def overview_policy(self) -> SamplingPolicy:
         """One tiny frame per scene."""
         pixels = math.prod(self.overview)
-        return SamplingPolicy(1 / self.scene_s, 2, self.held_out_scenes, pixels, self.patch, min(pixels, 3_136))
+        # Frames no larger than Qwen2.5-VL's least are for tiny models, whose processor takes a single patch.
+        least = 3_136 if pixels > 3_136 else self.patch**2
+        return SamplingPolicy(1 / self.scene_s, 2, self.held_out_scenes, pixels, self.patch, least)
 
     @property
     def crop_policy(self) -> SamplingPolicy:

@@ -111,7 +111,7 @@ PROFILES = {
             SamplingPolicy(fps=1.0, min_frames=2, max_frames=512),
             labels=True,
             video_tokens=True,
-            model_types=("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"),
+            model_types=("qwen2_5_vl", "qwen3_vl"),
         ),
     )
 }

@@ -27,7 +27,7 @@ from longvt_plugins.video import VideoInfo, clip_store, content_identity, plan_w
 from .arguments import CropRequest, read_arguments
 from .options import CropOptions, fit_room, window_policy
 
-__all__ = ["CropOptions", "CropRequest", "crop_request", "crop_video", "fault_outcome"]
+__all__ = ["CropOptions", "CropRequest", "crop_request", "crop_video", "fault_outcome", "read_call"]
 
 
 def crop_video(
@@ -43,12 +43,26 @@ def crop_video(
     """
     started = time.monotonic()
     try:
-        request = read_arguments(arguments, videos)
+        request, path = read_call(arguments, videos)
     except ToolCallError as error:
         return fault_outcome(error, time.monotonic() - started)
+    return crop_request(request, path, options or CropOptions())
+
+
+def read_call(arguments: Mapping[str, object], videos: Sequence[str]) -> tuple[CropRequest, str]:
+    """What a call asks for, and the path of its video.
+
+    Raises:
+        ToolCallError: whatever the arguments are, if they are no such call.
+    """
+    try:
+        request = read_arguments(arguments, videos)
+    except ToolCallError:
+        raise
     except Exception as error:  # a hostile mapping may raise anything from its own methods
-        return fault_outcome(ToolCallError("arguments", f"cannot be read ({type(error).__name__})", "Give plain JSON."))
-    return crop_request(request, os.fspath(videos[request.video]), options or CropOptions())
+        what = f"cannot be read ({type(error).__name__})"
+        raise ToolCallError("arguments", what, "Give plain JSON.") from error
+    return request, os.fspath(videos[request.video])
 
 
 def crop_request(request: CropRequest, path: str, options: CropOptions) -> CropOutcome:
@@ -86,15 +100,18 @@ def text_tokens(text: str) -> int:
 def _crop(request: CropRequest, path: str, options: CropOptions, started: float) -> CropOutcome:
     path, room = _inside(path, options.video_root), options.room
     ample = replace(options, room=None)
-    planned = clip_store.recall(path, content_identity(path), (request, ample), lambda: _plan(request, path, ample))
+    deadline = started + options.deadline_s
+    planned = clip_store.recall(
+        path, content_identity(path), (request, ample), lambda: _plan(request, path, ample, deadline), deadline
+    )
     outcome = CropOutcome.model_validate(planned)
     if room is not None:
         if not room.holds(len(outcome.times_s), outcome.media.size, options.policy.patch):
-            outcome = CropOutcome.model_validate(_plan(request, path, options))
+            outcome = CropOutcome.model_validate(_plan(request, path, options, deadline))
         labels = len(outcome.times_s) * room.label_tokens
         outcome = outcome.model_copy(update={"tokens": outcome.tokens + labels})
     load_started = time.monotonic()
-    clip = clip_store.load(outcome.media, deadline_s=max(0.0, options.deadline_s - (load_started - started)))
+    clip = clip_store.load(outcome.media, deadline_s=max(0.0, deadline - load_started))
     now = time.monotonic()
     return outcome.model_copy(
         update={
@@ -106,9 +123,9 @@ def _crop(request: CropRequest, path: str, options: CropOptions, started: float)
     )
 
 
-def _plan(request: CropRequest, path: str, options: CropOptions) -> dict:
+def _plan(request: CropRequest, path: str, options: CropOptions, deadline: float) -> dict:
     """The outcome, all but its pixels, as JSON."""
-    info = probe(path)
+    info = probe(path, deadline)
     start_s, end_s = _legal_window(request, info, options)
     policy = window_policy(info, start_s, end_s, options)
     if options.room is not None:

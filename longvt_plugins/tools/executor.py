@@ -1,6 +1,6 @@
 """crop_video for an event loop: bounded, with a deadline, and safe from decoders that crash or hang.
 
-Arguments are read at once; a call that asks for frames goes to one of ``workers`` threads, each of which owns a
+Arguments are read at once; a call that asks for frames waits for one of ``workers`` threads, each of which owns a
 child process (``worker``) and sleeps while it decodes. Children start when first needed and live on, so the usual
 call costs a pipe message more than decoding in process, and no pixels cross: both sides map the clip store.
 A child that dies, or outlives its deadline and is killed, costs its call; the next call starts another.
@@ -19,18 +19,19 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from longvt_plugins.errors import ConfigError, ToolCallError, VideoDecodeError
+from longvt_plugins.errors import ConfigError, ToolCallError, ToolClosedError, VideoDecodeError
 from longvt_plugins.types import CropOutcome
 from longvt_plugins.video import clip_store, node_store
 
-from .arguments import CropRequest, read_arguments
-from .crop_video import CropOptions, crop_request, fault_outcome
+from .arguments import CropRequest
+from .crop_video import CropOptions, crop_request, fault_outcome, read_call
 
 WORKERS_VARIABLE = "LONGVT_CROP_WORKERS"
 START_S = 120.0
@@ -67,6 +68,7 @@ class CropExecutor:
         self.isolation = isolation
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="crop_video")
         self._idle: list[_Child] = []
+        self._busy: set[_Child] = set()
         self._guard = threading.Lock()
         self._closed = False
 
@@ -74,57 +76,87 @@ class CropExecutor:
         self, arguments: Mapping[str, object], videos: Sequence[str], options: CropOptions | None = None
     ) -> CropOutcome:
         """``crop_video`` without blocking the loop. Never raises, except when cancelled."""
-        return await asyncio.wrap_future(self._threads.submit(self.crop_blocking, arguments, videos, options))
-
-    def crop_blocking(
-        self, arguments: Mapping[str, object], videos: Sequence[str], options: CropOptions | None = None
-    ) -> CropOutcome:
-        """The same, for a thread."""
         started = time.monotonic()
         try:
-            request = read_arguments(arguments, videos)
-        except ToolCallError as error:
+            request, path = read_call(arguments, videos)
+            waiting = self._submit(request, path, options or CropOptions())
+        except (ToolCallError, ToolClosedError) as error:
             return fault_outcome(error, time.monotonic() - started)
-        except Exception as error:
-            fault = ToolCallError("arguments", f"cannot be read ({type(error).__name__})", "Give plain JSON.")
-            return fault_outcome(fault, time.monotonic() - started)
-        path, options = os.fspath(videos[request.video]), options or CropOptions()
-        if self.isolation == "thread":
-            return crop_request(request, path, options)
-        return self._in_child(request, path, options)
+        outcome = await asyncio.wrap_future(waiting)
+        return outcome.model_copy(update={"seconds": time.monotonic() - started})
 
     def close(self) -> None:
-        """End the children; calls under way end as failed."""
+        """End the children. Calls under way and calls that wait end as failed, as do later ones; a call that decodes
+        in this process is let finish."""
         with self._guard:
             self._closed = True
-            children, self._idle = self._idle, []
-        for child in children:
+            idle, self._idle = self._idle, []
+            for child in self._busy:
+                # Its pipes are in the hands of the thread that waits for it.
+                child.process.kill()
+        for child in idle:
             child.kill()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        # What waits still runs, and meets the closed executor: a cancelled future would look like a cancelled task.
+        self._threads.shutdown(wait=False)
+
+    def _submit(self, request: CropRequest, path: str, options: CropOptions) -> Future[CropOutcome]:
+        run = self._in_thread if self.isolation == "thread" else self._in_child
+        try:
+            return self._threads.submit(run, request, path, options)
+        except RuntimeError as error:
+            raise _closed() from error
+
+    def _in_thread(self, request: CropRequest, path: str, options: CropOptions) -> CropOutcome:
+        return fault_outcome(_closed()) if self._closed else crop_request(request, path, options)
 
     def _in_child(self, request: CropRequest, path: str, options: CropOptions) -> CropOutcome:
-        started, child = time.monotonic(), None
+        child = None
         try:
             child = self._take()
             outcome = child.crop(request, path, options)
         except Exception as error:
             if child is not None:
-                child.kill()
-            return fault_outcome(_as_video_error(path, error, options), time.monotonic() - started)
-        with self._guard:
-            if not self._closed:
-                self._idle.append(child)
-                return outcome
-        child.kill()
+                self._drop(child)
+            return fault_outcome(_closed() if self._closed else _as_video_error(path, error, options))
+        self._give_back(child)
         return outcome
 
     def _take(self) -> _Child:
+        """A child for one call.
+
+        Raises:
+            ToolClosedError: the executor is closed.
+        """
         with self._guard:
+            if self._closed:
+                raise _closed()
             # The latest back is the warmest.
             child = self._idle.pop() if self._idle else None
-        if child is not None and child.alive():
-            return child
-        return _Child()
+        if child is None or not child.alive():
+            child = _Child()
+        with self._guard:
+            self._busy.add(child)
+            if not self._closed:
+                return child
+        self._drop(child)
+        raise _closed()
+
+    def _give_back(self, child: _Child) -> None:
+        with self._guard:
+            if not self._closed:
+                self._busy.discard(child)
+                self._idle.append(child)
+                return
+        self._drop(child)
+
+    def _drop(self, child: _Child) -> None:
+        with self._guard:
+            self._busy.discard(child)
+        child.kill()
+
+
+def _closed() -> ToolClosedError:
+    return ToolClosedError("crop_video", "the executor of this call is closed", "Open another.")
 
 
 def _as_video_error(path: str, error: Exception, options: CropOptions) -> Exception:
@@ -187,7 +219,9 @@ class _Child:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            # A request that it never read is still in the buffer.
+            self.process.stdin.close()
         self.process.stdout.close()
 
     def _receive(self, timeout_s: float) -> bytes:

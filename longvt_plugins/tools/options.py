@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from longvt_plugins.errors import ConfigError, NoRoomError
 from longvt_plugins.tokens.budget import MARKS, frame_tokens
 from longvt_plugins.video import SamplingPolicy, VideoInfo, plan_overview, plan_window
+from longvt_plugins.video.sampling import check_number, least_size
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,23 @@ class CropOptions:
     def __post_init__(self):
         if self.beyond not in ("clamp", "refuse"):
             raise ConfigError(f"beyond={self.beyond!r}", "must be 'clamp' or 'refuse'", "Change it.")
+        check_number("deadline_s", self.deadline_s, Real)
         if not (math.isfinite(self.deadline_s) and self.deadline_s > 0):
             raise ConfigError(f"deadline_s={self.deadline_s!r}", "must be a positive number of seconds", "Change it.")
-        least = MARKS + max(1, math.ceil(self.policy.min_pixels / self.policy.patch**2))
-        if self.max_tokens is not None and self.max_tokens < least * self.policy.min_frames:
-            raise ConfigError(
-                f"max_tokens={self.max_tokens}",
-                f"must hold min_frames={self.policy.min_frames} frames of {least} tokens at min_pixels",
-                "Raise it, or lower min_frames or min_pixels.",
-            )
+        if not isinstance(self.video_root, str | None):
+            raise ConfigError(f"video_root={self.video_root!r}", "must be a path", "Change it.")
+        if self.max_tokens is not None:
+            check_number("max_tokens", self.max_tokens, Integral)
+            # Of the shape that takes most.
+            least = MARKS + min(2 * self.policy.least_patches, self.policy.most_patches)
+            frames = max(self.policy.min_frames, step(self.policy))
+            if self.max_tokens < least * frames:
+                raise ConfigError(
+                    f"max_tokens={self.max_tokens}",
+                    f"must hold {frames} frames (min_frames={self.policy.min_frames}, rule={self.policy.rule!r}) of up "
+                    f"to {least} tokens at min_pixels",
+                    "Raise it, or lower min_frames or min_pixels.",
+                )
 
 
 def read_options(config: Mapping[str, Any]) -> CropOptions:
@@ -83,41 +93,55 @@ def read_options(config: Mapping[str, Any]) -> CropOptions:
     Raises:
         ConfigError: an unknown key, or a value no crop can be made with.
     """
-    sampling_keys = set(SamplingPolicy.__dataclass_fields__)
-    option_keys = set(CropOptions.__dataclass_fields__) - {"policy", "room"}
-    given = {key: value for key, value in config.items() if key != "type"}
-    unknown = sorted(given.keys() - sampling_keys - option_keys)
-    if unknown:
-        known = ", ".join(sorted(sampling_keys | option_keys))
-        raise ConfigError(f"crop_video keys {unknown}", f"known keys are {known}", "Correct the tool configuration.")
+    option_keys = CropOptions.__dataclass_fields__.keys() - {"policy", "room"}
+    sampling_keys = SamplingPolicy.__dataclass_fields__.keys()
+    given = _known(config, {"type"} | option_keys | sampling_keys, "crop_video")
     options = {key: given[key] for key in option_keys & given.keys()}
     if options.get("finer_than") is not None:
-        options["finer_than"] = SamplingPolicy(**options["finer_than"])
+        options["finer_than"] = SamplingPolicy(**_known(options["finer_than"], sampling_keys, "crop_video.finer_than"))
     return CropOptions(policy=SamplingPolicy(**{key: given[key] for key in sampling_keys & given.keys()}), **options)
+
+
+def _known(given: object, keys: Set[str], what: str) -> dict[str, Any]:
+    """``given``, a mapping without other keys than ``keys``.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{what}: {given!r}", "must be a mapping", "Correct the tool configuration.")
+    unknown = sorted(map(str, given.keys() - keys))
+    if unknown:
+        known = ", ".join(sorted(keys))
+        raise ConfigError(f"{what} keys {unknown}", f"known keys are {known}", "Correct the tool configuration.")
+    return dict(given)
+
+
+def step(policy: SamplingPolicy) -> int:
+    """Frames by which a crop's count goes up: the rule ``"index"`` takes them in pairs."""
+    return 2 if policy.rule == "index" else 1
 
 
 def window_policy(info: VideoInfo, start_s: float, end_s: float, options: CropOptions) -> SamplingPolicy:
     """``options.policy`` fitted to one window: finer than the overview and within the token budget."""
     policy, budget = options.policy, options.max_tokens
-    area = policy.patch**2
+    area, least = policy.patch**2, frame_tokens(least_size(info.size, policy), policy.patch)
     if options.finer_than is not None:
         seen_s = np.asarray(plan_overview(info, options.finer_than).times_s)
         seen = int(((seen_s >= start_s) & (seen_s <= end_s)).sum())
         fps = max(policy.fps, 2 * len(seen_s) / info.duration_s)
         policy = replace(policy, fps=fps, min_frames=min(policy.max_frames, max(policy.min_frames, seen + 1)))
         if budget is None:
-            budget = policy.max_frames * (policy.max_pixels // area + MARKS)
+            budget = policy.max_frames * (policy.most_patches + MARKS)
         # Sized up by the budget below, and never past what the file holds.
         native = round(info.size[0] / policy.patch) * round(info.size[1] / policy.patch) * area
         policy = replace(policy, max_pixels=max(policy.max_pixels, native))
     if budget is None:
         return policy
-    least = max(1, math.ceil(policy.min_pixels / area)) + MARKS
-    frames = min(policy.max_frames, max(1, budget // least))
+    frames = min(policy.max_frames, budget // least)
     policy = replace(policy, max_frames=frames, min_frames=min(policy.min_frames, frames))
-    frames = max(1, len(plan_window(info, start_s, end_s, policy).times_s))
-    largest = (budget // frames - MARKS) * area
-    return replace(policy, max_pixels=max(policy.min_pixels, area, min(policy.max_pixels, largest)))
+    frames = len(plan_window(info, start_s, end_s, policy).times_s)
+    return replace(policy, max_pixels=min(policy.max_pixels, (budget // frames - MARKS) * area))
 
 
 def fit_room(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPolicy, room: Room) -> SamplingPolicy:
@@ -127,24 +151,18 @@ def fit_room(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPoli
         NoRoomError: not even one frame of the least size fits (two, by the ``"index"`` rule).
     """
     plan = plan_window(info, start_s, end_s, policy)
-    count, step = len(plan.times_s), 2 if policy.rule == "index" else 1
+    count, pair, area = len(plan.times_s), step(policy), policy.patch**2
     each = frame_tokens(plan.size, policy.patch) + room.label_tokens
-    area = policy.patch**2
-    least_each = min(each, max(1, math.ceil(policy.min_pixels / area)) + MARKS + room.label_tokens)
+    least_each = min(each, frame_tokens(least_size(info.size, policy), policy.patch) + room.label_tokens)
     wanted = max(min(policy.min_frames, count), room.tokens // each)
-    frames = min(count, wanted, room.frames, room.tokens // least_each) // step * step
-    if frames < step:
+    frames = min(count, wanted, room.frames, room.tokens // least_each) // pair * pair
+    if frames < pair:
         raise NoRoomError(
             f"{room.tokens} tokens and {room.frames} frames left",
-            f"{step} frames take {step * least_each} tokens at least",
+            f"{pair} frames take {pair * least_each} tokens at least",
             "Answer from what was seen.",
         )
     pixels = policy.max_pixels
     if frames * each > room.tokens:
         pixels = min(pixels, (room.tokens // frames - MARKS - room.label_tokens) * area)
-    return replace(
-        policy,
-        max_frames=frames,
-        min_frames=min(policy.min_frames, frames),
-        max_pixels=max(policy.min_pixels, area, pixels),
-    )
+    return replace(policy, max_frames=frames, min_frames=min(policy.min_frames, frames), max_pixels=pixels)

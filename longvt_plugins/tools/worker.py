@@ -1,8 +1,8 @@
 """Child process that decodes for ``executor``: requests on stdin, outcomes on stdout, one at a time.
 
 Its death or hang costs one call. A message is a length (8 bytes), then as many bytes. Requests are pickles from
-the parent; outcomes are JSON, because this side reads hostile files. Frames travel through the clip store,
-and after the outcome as bytes only where the store is not shared.
+the parent; outcomes are JSON, because this side reads hostile files. Frames travel through the clip store, and after
+the outcome as bytes only where the store does not have them: it is not shared, or they are too large for it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,12 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests = sys.stdin.buffer
-    store = node_store.shared()
-    store.memory_bytes = WORKER_MEMORY_BYTES
+    node_store.shared().memory_bytes = WORKER_MEMORY_BYTES
     write_message(replies, b"ready")
     while (message := read_message(requests)) is not None:
         outcome = crop_request(*pickle.loads(message))
         write_message(replies, outcome.model_dump_json().encode())
-        unshared = outcome.media is not None and not store.status()
+        unshared = outcome.media is not None and not clip_store.kept(outcome.media)
         write_message(replies, clip_store.get(outcome.media).data.cast("B") if unshared else b"")
 
 

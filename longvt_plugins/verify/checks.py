@@ -8,7 +8,7 @@
 ``seconds``       the time between the grids of a video is that of its frames
 ``positions``     position ids follow the one rule (``tokens.positions``)
 ``equal lengths`` a batch whose sequences all have one length keeps its position ids
-``log-probs``     engine and actor give the policy's tokens the same probabilities
+``log-probs``     engine and actor give the policy's tokens the same probabilities, and give each of them one
 ``pixels``        another pixel in a crop changes the probability of the answer: the frames reach the model
 """
 
@@ -157,11 +157,19 @@ def check_log_probs(samples: Sequence[Sample], actor: Sequence[np.ndarray], mean
     """
     ours, theirs = [], []
     for sample, log_probs in zip(samples, actor, strict=True):
-        for engine in (sample.engine_log_probs, sample.sampled_log_probs):
-            known = sample.response_mask & np.isfinite(engine)
-            ours.append(np.exp(log_probs[known]))
-            theirs.append(np.exp(engine[known]))
+        policy, sampled = sample.response_mask, sample.response_mask & sample.sampled()
+        for engine, given in ((sample.engine_log_probs, policy), (sample.sampled_log_probs, sampled)):
+            ours.append(log_probs[given])
+            theirs.append(engine[given])
     a, b = np.concatenate(ours), np.concatenate(theirs)
+    for side, values in (("engine", b), ("actor", a)):
+        lost = values[~np.isfinite(values)]
+        if len(lost):
+            detail = (
+                f"{len(lost)} of the {side}'s {len(values)} log-probabilities are not finite, the first is {lost[0]}"
+            )
+            return Finding("log-probs", False, detail)
+    a, b = np.exp(a), np.exp(b)
     difference = np.abs(a - b)
     figures = {
         "tokens": float(len(a)),

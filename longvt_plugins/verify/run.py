@@ -65,7 +65,9 @@ def planned_runs(sample: Sample, session: Session) -> list[int]:
 
 def changed_pixels(actor: Actor, samples: list[Sample]) -> Finding:
     """Change the last frame of a crop, and see whether what the policy said after it gets another probability."""
-    sample = next(s for s in samples if s.transcript.crops_ok())
+    sample = next((s for s in samples if s.transcript.crops_ok()), None)
+    if sample is None:
+        return Finding("pixels", False, "no trajectory has a crop, so no pixel could be changed")
     rows = int(sample.grids("image")[-1].prod())
     pixels = sample.features["pixel_values"].clone()
     pixels[-rows:] = torch.flip(pixels[-rows:], dims=(0,)) + 0.5

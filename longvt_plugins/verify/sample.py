@@ -43,9 +43,14 @@ class Sample:
     rendered_ids: np.ndarray | None = None
     """The conversation up to the first turn that the engine sampled, rendered at once by the template."""
 
-    @property
-    def response_ids(self) -> np.ndarray:
-        return self.input_ids[self.prompt_length :]
+    def sampled(self) -> np.ndarray:
+        """bool ``[response]``: tokens that the engine sampled, not the script."""
+        marks = np.zeros(len(self.response_mask), bool)
+        for generation in self.generations:
+            if not generation.forced:
+                start = len(generation.prompt_ids) - self.prompt_length
+                marks[start : start + len(generation.token_ids)] = True
+        return marks
 
     def grids(self, kind: str) -> np.ndarray:
         """int64 ``[n, 3]``: grids of the ``image`` or ``video`` features."""

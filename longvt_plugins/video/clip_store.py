@@ -24,7 +24,7 @@ from .node_store import StoreStatus, configure
 from .probe import content_identity
 from .record import Record, make_record
 
-__all__ = ["Clip", "StoreStatus", "configure", "get", "load", "recall", "status"]
+__all__ = ["Clip", "StoreStatus", "configure", "get", "kept", "load", "put", "recall", "status"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +72,15 @@ def load(ref: MediaRef, deadline_s: float | None = None) -> Clip:
     return Clip(record.arrays["pixels"], record.digest, cached)
 
 
-def recall(path: str, identity: str, question: object, answer: Callable[[], dict]) -> dict:
+def recall(
+    path: str, identity: str, question: object, answer: Callable[[], dict], deadline: float | None = None
+) -> dict:
     """What ``answer`` gave to ``question`` about this content of ``path``: asked once per node.
 
     Args:
         question: its ``repr`` must say all that the answer depends on.
         answer: returns plain JSON. What it raises is raised, and asked again next time.
+        deadline: ``time.monotonic`` until which to wait for another process that asks; then it is asked here.
     """
     key = blake2b(repr(["answer 1", path, identity, question]).encode(errors="surrogateescape"), digest_size=16)
 
@@ -85,7 +88,7 @@ def recall(path: str, identity: str, question: object, answer: Callable[[], dict
         # As an array, because a record's digest covers its arrays.
         return make_record({}, {"json": np.frombuffer(json.dumps(answer()).encode(), dtype=np.uint8)})
 
-    return json.loads(node_store.shared().fetch(key.hexdigest(), ask).arrays["json"].tobytes())
+    return json.loads(node_store.shared().fetch(key.hexdigest(), ask, deadline).arrays["json"].tobytes())
 
 
 def put(ref: MediaRef, pixels: np.ndarray) -> Clip:
@@ -93,6 +96,11 @@ def put(ref: MediaRef, pixels: np.ndarray) -> Clip:
     record = make_record({}, {"pixels": pixels})
     node_store.shared().remember(clip_key(ref), record)
     return Clip(record.arrays["pixels"], record.digest, cached=False)
+
+
+def kept(ref: MediaRef) -> bool:
+    """Whether the node has the pixels of ``ref``, for every process of it."""
+    return node_store.shared().has(clip_key(ref))
 
 
 def status() -> StoreStatus:

@@ -53,7 +53,7 @@ def read_frames(
     decode = backend_by_name(backend)
     identity = content_identity(path)
     for by_packets in (False, True):
-        index = frame_index(path, identity, by_packets)
+        index = frame_index(path, identity, by_packets, deadline)
         numbers, order = np.unique(index.on_display(wanted), return_inverse=True)
         try:
             pixels = (

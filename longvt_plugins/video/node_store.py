@@ -101,6 +101,10 @@ class NodeStore:
             self.remember(key, record)
         return record
 
+    def has(self, key: str) -> bool:
+        """Whether other processes find a record under ``key``."""
+        return self.directory is not None and self._path(key).is_file()
+
     def status(self) -> StoreStatus:
         directory = None if self.directory is None else str(self.directory)
         return StoreStatus(directory, self._reason, self._made, self._found)

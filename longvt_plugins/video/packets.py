@@ -8,6 +8,7 @@ are refused, not guessed at.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -65,16 +66,22 @@ def configure(codec: CodecContext) -> None:
     codec.options = {"err_detect": "explode"}
 
 
-def scan_packets(path: str) -> FrameIndex:
+def scan_packets(path: str, deadline: float | None = None) -> FrameIndex:
     """Frame index by demuxing every packet.
+
+    Args:
+        deadline: ``time.monotonic`` at which to give up.
 
     Raises:
         VideoOpenError: not a video, or one without usable presentation times.
+        VideoDecodeError: its packets were not read before the deadline, or its first frame does not come out.
     """
     with opened(path) as (container, stream):
         pts, dts, key, hidden, length = [], [], [], [], []
         try:
             for packet in container.demux(stream):
+                if deadline is not None and time.monotonic() > deadline:
+                    raise VideoDecodeError(path, "was not read before the deadline", "Remux it to mp4, or raise it.")
                 if packet.size == 0:
                     continue
                 if packet.pts is None:

@@ -73,15 +73,16 @@ def content_identity(path: str) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def frame_index(path: str, identity: str, by_packets: bool = False) -> FrameIndex:
+def frame_index(path: str, identity: str, by_packets: bool = False, deadline: float | None = None) -> FrameIndex:
     """Frame index of a file with this identity, read once.
 
     Args:
         by_packets: the sample tables are known to mislead; believe the demuxer.
+        deadline: ``time.monotonic`` at which to give up a scan, or waiting for another process that scans.
 
     Raises:
         VideoOpenError: missing, unreadable, or without a video stream.
-        VideoDecodeError: a stream that does not yield its first frame.
+        VideoDecodeError: a stream that does not yield its first frame, or not in time.
     """
     key = (path, identity)
     with _guard:
@@ -93,7 +94,8 @@ def frame_index(path: str, identity: str, by_packets: bool = False) -> FrameInde
     if index is None:
         # Reading tables again is cheaper than a file; a scan reads the whole video, so the node keeps it.
         digest = blake2b(f"index 1 {path} {identity}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
-        index = _from_record(node_store.shared().fetch(digest, lambda: _to_record(scan_packets(path))))
+        record = node_store.shared().fetch(digest, lambda: _to_record(scan_packets(path, deadline)), deadline)
+        index = _from_record(record)
     with _guard:
         _indices[key] = index
         while sum(kept.nbytes for kept in _indices.values()) > MAX_INDEX_BYTES and len(_indices) > 1:
@@ -122,17 +124,29 @@ def _from_record(record: Record) -> FrameIndex:
     return FrameIndex(**meta, **record.arrays)
 
 
-def probe(path: str | os.PathLike[str]) -> VideoInfo:
+def probe(path: str | os.PathLike[str], deadline: float | None = None) -> VideoInfo:
     """Read the facts of a video, without decoding it.
 
     Args:
         path: a local file. URLs and device files are not videos.
+        deadline: ``time.monotonic`` at which to give up; for containers other than plain mp4, which are read whole.
 
     Raises:
         VideoOpenError: missing, unreadable, or without a video stream.
-        VideoDecodeError: a stream that does not yield its first frame (containers other than plain mp4).
+        VideoDecodeError: a stream that does not yield its first frame, or its packets in time (containers other than
+            plain mp4).
     """
     path = os.path.abspath(os.fspath(path))
     identity = content_identity(path)
-    index = frame_index(path, identity)
+    index = frame_index(path, identity, deadline=deadline)
     return VideoInfo(path, identity, index.size, index.codec, index.times_s, index.duration_s)
+
+
+def _after_fork() -> None:
+    """A fork may copy a held lock, and an order half changed: the child reads its indices itself."""
+    global _guard, _indices
+    _guard = threading.Lock()
+    _indices = OrderedDict()
+
+
+os.register_at_fork(after_in_child=_after_fork)

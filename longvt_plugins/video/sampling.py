@@ -8,7 +8,9 @@ number at the average rate: the same frames as qwen-vl-utils, and so at wrong ti
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -26,7 +28,8 @@ class SamplingPolicy:
         fps: frames per second wanted inside the window.
         min_frames, max_frames: bounds on the count; the video's own frames bound it too.
         max_pixels: height * width of one frame at most.
-        min_pixels: height * width at least; smaller videos are enlarged.
+        min_pixels: height * width at least; smaller videos are enlarged. Where no multiple of ``patch`` ** 2 lies
+            between the bounds, this one holds.
         patch: both sides are multiples of it (patch size x spatial merge: 28 for Qwen2.5-VL, 32 for Qwen3-VL).
         rule: ``"display"`` by true time, or ``"index"`` for the frames LongVT was trained on.
 
@@ -43,6 +46,9 @@ class SamplingPolicy:
     rule: Literal["display", "index"] = "display"
 
     def __post_init__(self):
+        for name in ("min_frames", "max_frames", "max_pixels", "patch", "min_pixels"):
+            check_number(name, getattr(self, name), Integral)
+        check_number("fps", self.fps, Real)
         checks = {
             "fps": math.isfinite(self.fps) and self.fps > 0,
             "min_frames": self.min_frames >= 1,
@@ -57,6 +63,25 @@ class SamplingPolicy:
                 rule = "fps > 0, 1 <= min_frames <= max_frames, min_pixels <= max_pixels, max_pixels >= patch ** 2"
                 raise ConfigError(f"{name}={getattr(self, name)!r}", f"a sampling policy needs {rule}", "Change it.")
 
+    @property
+    def least_patches(self) -> int:
+        """Of one frame."""
+        return _patches(self.min_pixels, self.max_pixels, self.patch)[0]
+
+    @property
+    def most_patches(self) -> int:
+        """Of one frame."""
+        return _patches(self.min_pixels, self.max_pixels, self.patch)[1]
+
+
+def check_number(name: str, value: object, kind: type[Integral] | type[Real]) -> None:
+    """Raises:
+    ConfigError: ``value`` is not a whole number (``Integral``), or not a number (``Real``).
+    """
+    if isinstance(value, bool) or not isinstance(value, kind):
+        what = "a whole number" if kind is Integral else "a number"
+        raise ConfigError(f"{name}={value!r}", f"must be {what}", "Change it.")
+
 
 @dataclass(frozen=True)
 class FramePlan:
@@ -69,19 +94,47 @@ class FramePlan:
 def fit_size(size: tuple[int, int], max_pixels: int, patch: int, min_pixels: int = 0) -> tuple[int, int]:
     """Size to sample at: sides in multiples of ``patch``, area within the bounds, aspect ratio nearly kept.
 
-    The sizes are those the Qwen processors would choose, so they leave such frames as they are.
+    The sizes are those the Qwen processors would choose, so they leave such frames as they are. Where rounding to
+    patches takes those out of the bounds (bounds close together, long and thin frames), it is the size between them
+    whose shape is nearest.
     """
-    height, width = (max(patch, round(side / patch) * patch) for side in size)
-    if height * width > max_pixels:
+    least, most = _patches(min_pixels, max_pixels, patch)
+    rows, columns = (max(1, round(side / patch)) for side in size)
+    if rows * columns > most:
         scale = math.sqrt(size[0] * size[1] / max_pixels)
-        height, width = (max(patch, math.floor(side / scale / patch) * patch) for side in size)
-        # A side that could not shrink below one patch takes its area from the other.
-        height, width = min(height, max_pixels // width), min(width, max_pixels // height)
-        height, width = (max(patch, side // patch * patch) for side in (height, width))
-    elif height * width < min_pixels:
+        rows, columns = (max(1, math.floor(side / scale / patch)) for side in size)
+    elif rows * columns < least:
         scale = math.sqrt(min_pixels / (size[0] * size[1]))
-        height, width = (math.ceil(side * scale / patch) * patch for side in size)
-    return height, width
+        rows, columns = (math.ceil(side * scale / patch) for side in size)
+    if not least <= rows * columns <= most:
+        rows, columns = _nearest_shape(size[1] / size[0], least, most)
+    return rows * patch, columns * patch
+
+
+def least_size(size: tuple[int, int], policy: SamplingPolicy) -> tuple[int, int]:
+    """The smallest that ``policy`` makes of a frame of this size without bending its shape: rounding up to patches may
+    take twice ``min_pixels``."""
+    shape = tuple(side / max(size) for side in size)
+    most = min(2 * policy.least_patches, policy.most_patches)
+    return fit_size(shape, most * policy.patch**2, policy.patch, policy.min_pixels)
+
+
+def _patches(min_pixels: int, max_pixels: int, patch: int) -> tuple[int, int]:
+    """Least and most patches of a frame."""
+    least = max(1, -(-min_pixels // patch**2))
+    return least, max(least, max_pixels // patch**2)
+
+
+def _nearest_shape(ratio: float, least: int, most: int) -> tuple[int, int]:
+    """Rows and columns of ``least`` to ``most`` patches, with columns / rows as near to ``ratio`` as there is."""
+
+    def candidates() -> Iterator[tuple[int, int]]:
+        for rows in range(1, most + 1):
+            fewest, greatest = -(-least // rows), most // rows
+            if fewest <= greatest:
+                yield rows, min(max(fewest, round(rows * ratio)), greatest)
+
+    return min(candidates(), key=lambda sides: abs(math.log(sides[1] / sides[0] / ratio)))
 
 
 def plan_window(info: VideoInfo, start_s: float, end_s: float, policy: SamplingPolicy) -> FramePlan:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from longvt_plugins.errors import ConfigError, DataError
-from longvt_plugins.tokens.positions import PositionSpec, position_ids
+from longvt_plugins.tokens.positions import Family, PositionSpec, position_ids
+from longvt_plugins.tokens.profiles import PROFILES
 
 TEXT, START, END, IMAGE, VIDEO = 7, 1, 2, 3, 4
 SPECS = {name: PositionSpec(name, IMAGE, VIDEO) for name in ("qwen2_5_vl", "qwen3_vl")}
@@ -182,3 +184,7 @@ def test_the_spec_comes_from_the_checkpoint(demo):
     assert (spec.family, spec.merge_size, spec.tokens_per_second) == ("qwen2_5_vl", 2, 2)
     with pytest.raises(ConfigError, match="llama"):
         PositionSpec.of_config(LlamaConfig())
+
+
+def test_video_tokens_are_offered_where_the_rule_is_known():
+    assert set(PROFILES["native"].model_types) <= set(get_args(Family))

@@ -1,5 +1,6 @@
 """What a call returns: frames with their times, a reply to learn from, and never an exception."""
 
+import fcntl
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -13,7 +14,8 @@ from longvt_plugins.testing.videos import read_numbers, write_video
 from longvt_plugins.tokens.budget import frame_tokens
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
 from longvt_plugins.tools.options import Room
-from longvt_plugins.video import SamplingPolicy, clip_store, plan_overview, probe
+from longvt_plugins.video import SamplingPolicy, clip_store, node_store, plan_overview, probe
+from longvt_plugins.video.node_store import NodeStore
 
 SMALL = SamplingPolicy(fps=2, max_frames=16, max_pixels=56 * 84, patch=28)
 
@@ -105,6 +107,22 @@ def test_a_deadline_ends_as_a_failed_call(video):
     outcome = crop(video, 0, 20, deadline_s=1e-9)
     assert outcome.status == "failed" and outcome.error.kind == "VideoDecodeError"
     assert "shorter" in outcome.reply
+
+
+def test_the_deadline_bounds_the_wait_for_another_process_that_plans(video, store, monkeypatch):
+    keys, fetch = [], NodeStore.fetch
+    monkeypatch.setattr(NodeStore, "fetch", lambda kept, key, *rest: (keys.append(key), fetch(kept, key, *rest))[1])
+    assert crop(video, 4, 6, deadline_s=2).status == "ok"
+    for path in store.glob("??/*"):
+        path.unlink()
+    monkeypatch.setattr(node_store, "_store", None)
+    # Without the deadline, the wait for a lock ends here.
+    monkeypatch.setattr(node_store, "LOCK_WAIT_S", 20.0)
+    with open(store / keys[0][:2] / f"{keys[0]}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        outcome = crop(video, 4, 6, deadline_s=2)
+    assert outcome.status == "failed" and "deadline" in outcome.error.message
+    assert outcome.seconds < 10
 
 
 def test_links_out_of_the_video_root_are_refused(video, tmp_path):
@@ -209,11 +227,12 @@ def test_a_crop_never_takes_more_than_its_room(video, tokens, frames, rule):
 
 
 def test_room_takes_frames_before_it_takes_pixels(video):
-    full = crop(video, 4, 6)
+    policy = replace(SMALL, min_pixels=28 * 28)
+    full = crop(video, 4, 6, policy=policy)
     each = frame_tokens(full.media.size, 28)
-    fewer = crop(video, 4, 6, room=Room(tokens=3 * each, frames=99))
+    fewer = crop(video, 4, 6, policy=policy, room=Room(tokens=3 * each, frames=99))
     assert len(fewer.times_s) == 3 and fewer.media.size == full.media.size
-    smaller = crop(video, 4, 6, policy=replace(SMALL, min_pixels=28 * 28), room=Room(tokens=2 * each - 1, frames=99))
+    smaller = crop(video, 4, 6, policy=policy, room=Room(tokens=2 * each - 1, frames=99))
     assert len(smaller.times_s) == 2 and smaller.media.size < full.media.size
 
 

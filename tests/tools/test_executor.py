@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
@@ -72,6 +73,30 @@ async def test_frames_arrive_without_a_shared_store(good, executor, monkeypatch)
     assert clip_store.status().made == 0
 
 
+async def test_frames_arrive_that_are_too_large_for_the_store(good, executor, monkeypatch):
+    monkeypatch.setenv(node_store.BYTES_VARIABLE, str(1 << 17))
+    outcome = await executor.crop(WINDOW, [str(good["h264"])])
+    pixels = clip_store.get(outcome.media)
+    assert pixels.nbytes > 1 << 14 and read_numbers(pixels) == [round(time_s * 30) for time_s in outcome.times_s]
+    assert clip_store.status() and clip_store.status().made == 0
+
+
+async def test_seconds_count_the_wait_for_a_worker_and_hostile_calls_do_not_wait(good, monkeypatch):
+    executor = CropExecutor(workers=1)
+    real = executor_module._Child.crop
+    monkeypatch.setattr(executor_module._Child, "crop", lambda child, *call: (time.sleep(0.5), real(child, *call))[1])
+    try:
+        windows = ({"start_time": n, "end_time": n + 1} for n in range(2))
+        calls = [asyncio.ensure_future(executor.crop(window, [str(good["h264"])])) for window in windows]
+        await asyncio.sleep(0)
+        assert (await executor.crop({"start_time": "x"}, [str(good["h264"])])).status == "malformed"
+        assert not any(call.done() for call in calls)
+        first, second = await asyncio.gather(*calls)
+    finally:
+        executor.close()
+    assert first.seconds > 0.5 and second.seconds > 1.0
+
+
 async def test_the_loop_runs_while_a_decoder_hangs(sabotaged, executor, monkeypatch):
     started, real = [], executor_module._Child.__init__
     monkeypatch.setattr(executor_module._Child, "__init__", lambda child: (started.append(child), real(child))[1])
@@ -118,6 +143,16 @@ async def test_a_child_killed_while_idle_is_replaced(good, executor):
     assert (await executor.crop({"start_time": 2, "end_time": 3}, [str(good["h264"])])).status == "ok"
 
 
+async def test_a_child_killed_before_its_request_costs_that_call(good, executor, monkeypatch):
+    await executor.crop(WINDOW, [str(good["h264"])])
+    for child in executor._idle:
+        os.kill(child.process.pid, signal.SIGKILL)
+        child.process.wait()
+    monkeypatch.setattr(executor_module._Child, "alive", lambda child: True)
+    outcome = await executor.crop({"start_time": 2, "end_time": 3}, [str(good["h264"])])
+    assert outcome.status == "failed" and "SIGKILL" in outcome.error.message
+
+
 async def test_hostile_arguments_never_reach_a_child(executor):
     for arguments in (
         {},
@@ -138,10 +173,27 @@ async def test_closing_ends_the_children(good):
     assert child.process.returncode == -signal.SIGKILL
 
 
+async def test_closing_fails_the_calls_under_way_those_that_wait_and_later_ones(sabotaged):
+    executor = CropExecutor(workers=1)
+    calls = [asyncio.ensure_future(executor.crop(WINDOW, [sabotaged(name)])) for name in ("hang", "fine")]
+    while not executor._busy:
+        await asyncio.sleep(0.01)
+    executor.close()
+    outcomes = [*await asyncio.wait_for(asyncio.gather(*calls), 30), await executor.crop(WINDOW, [sabotaged("fine")])]
+    assert [(outcome.status, outcome.error.kind) for outcome in outcomes] == [("failed", "ToolClosedError")] * 3
+    assert not executor._busy and not executor._idle
+
+
+async def test_a_closed_executor_of_threads_decodes_no_more(good):
+    executor = CropExecutor(workers=1, isolation="thread")
+    executor.close()
+    outcome = await executor.crop(WINDOW, [str(good["h264"])])
+    assert (outcome.status, outcome.error.kind) == ("failed", "ToolClosedError")
+
+
 def test_children_end_with_their_parent(good):
     import subprocess
     import sys
-    import time
     from pathlib import Path
 
     code = """

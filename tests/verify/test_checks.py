@@ -9,6 +9,7 @@ import torch
 from longvt_plugins.verify import checks
 from longvt_plugins.verify.actor import Actor
 from longvt_plugins.verify.run import changed_pixels, planned_runs, verify
+from longvt_plugins.verify.sample import Generation
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,32 @@ def test_probabilities_that_differ(setting):
     shifted = [replace(s, engine_log_probs=np.roll(s.engine_log_probs, 1)) for s in agree]
     found = checks.check_log_probs(shifted, actor, 1e-3, 0.9999)
     assert not found.ok and found.figures["tokens"] == sum(s.response_mask.sum() for s in samples)
+
+
+@pytest.mark.parametrize("lost", [np.nan, -np.inf, np.inf])
+@pytest.mark.parametrize("by", ["scoring", "sampling"])
+def test_tokens_without_a_probability(sample, lost, by):
+    """Of 200 tokens the engine gives 190 none; what is left agrees."""
+    actor = np.log(np.random.default_rng(0).uniform(0.01, 1, 200))
+    engine = np.where(np.arange(200) < 190, lost, actor)
+    prompt = tuple(range(10))
+    written = replace(
+        sample,
+        prompt_length=10,
+        response_mask=np.ones(200, bool),
+        generations=(Generation(prompt, tuple(range(200)), forced=by == "scoring"),),
+        engine_log_probs=engine if by == "scoring" else actor,
+        sampled_log_probs=np.full(200, np.nan) if by == "scoring" else engine,
+    )
+    found = checks.check_log_probs([written], [actor], 1e-4, 0.9999)
+    assert not found.ok and f"190 of the engine's {200 if by == 'scoring' else 400}" in found.detail
+    assert str(lost) in found.detail
+
+
+def test_a_rollout_without_a_crop_proves_nothing_about_pixels(sample):
+    uncropped = replace(sample, transcript=sample.transcript.model_copy(update={"calls": ()}))
+    found = changed_pixels(None, [uncropped])
+    assert not found.ok and found.check == "pixels" and "no trajectory has a crop" in found.detail
 
 
 def test_frames_that_do_not_reach_the_model(setting):

@@ -3,7 +3,10 @@
 import dataclasses
 import importlib
 import itertools
+import os
+import signal
 import struct
+import time
 
 import av
 import numpy as np
@@ -84,10 +87,26 @@ def test_colours_only_the_container_states_are_left_to_the_demuxer(tmp_path):
 def test_scans_are_shared_by_the_node(good, monkeypatch):
     first = probe(good["late_mkv"])
     monkeypatch.setattr(probe_module, "_indices", probe_module.OrderedDict())
-    monkeypatch.setattr(probe_module, "scan_packets", lambda path: pytest.fail("scanned twice"))
+    monkeypatch.setattr(probe_module, "scan_packets", lambda path, deadline: pytest.fail("scanned twice"))
     again = probe(good["late_mkv"])
     np.testing.assert_array_equal(first.times_s, again.times_s)
     assert (first.duration_s, first.size, first.codec) == (again.duration_s, again.size, again.codec)
+
+
+def test_a_scan_ends_at_the_deadline(good, store):
+    with pytest.raises(VideoDecodeError, match="was not read before the deadline"):
+        probe(good["late_mkv"], deadline=time.monotonic() - 1)
+    assert len(probe(good["h264"], deadline=time.monotonic() - 1).times_s)
+
+
+def test_a_fork_does_not_wait_for_a_lock_of_its_parent(good):
+    with probe_module._guard:
+        child = os.fork()
+        if child == 0:
+            # Ends a child that waits for the parent's lock.
+            signal.alarm(60)
+            os._exit(len(probe(good["h264"]).times_s) == 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_changed_file_is_indexed_again(tmp_path):

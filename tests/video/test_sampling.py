@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from longvt_plugins.errors import ConfigError, VideoRangeError
 from longvt_plugins.video import SamplingPolicy, VideoInfo, plan_overview, plan_window
-from longvt_plugins.video.sampling import fit_size
+from longvt_plugins.video.sampling import fit_size, least_size
 
 
 def video(frames: int, fps: float, size=(360, 640), times_s=None) -> VideoInfo:
@@ -43,7 +43,8 @@ def test_plans_stay_in_the_window_and_in_bounds(info, one, other, fps, most, rul
     assert set(plan.times_s) <= set(info.times_s.tolist())
     # The frame on display at a moment of the window may have appeared before it.
     on_display = info.times_s[np.searchsorted(info.times_s, start_s, side="right") - 1]
-    assert on_display <= plan.times_s[0] and plan.times_s[-1] <= end_s
+    # The index rule multiplies the end by the rate: the last frame may be a rounding error behind it.
+    assert on_display <= plan.times_s[0] and plan.times_s[-1] <= end_s + 1e-9
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([14, 28, 32]), st.integers(2, 400))
@@ -75,6 +76,11 @@ def test_windows_that_are_none_are_refused(window):
         {"min_pixels": 10**9},
         {"rule": "guess"},
         {"min_frames": 1, "max_frames": 1, "rule": "index"},
+        {"fps": "2"},
+        {"fps": True},
+        {"max_frames": 2.5},
+        {"max_pixels": "50176"},
+        {"patch": None},
     ],
 )
 def test_policies_that_cannot_work_are_refused(bad):
@@ -128,6 +134,53 @@ def test_the_index_rule_is_the_references(frames, fps, place, length_s, rate, mo
     policy = SamplingPolicy(fps=rate, min_frames=2, max_frames=most, rule="index")
     got = np.searchsorted(info.times_s, plan_window(info, start_s, start_s + length_s, policy).times_s)
     assert got.tolist() == expected
+
+
+@st.composite
+def bounds(draw):
+    """``(patch, min_pixels, max_pixels)``, often as close together as they may be."""
+    patch = draw(st.sampled_from([14, 28, 32]))
+    least = draw(st.sampled_from([0, 3136, 65_536]) | st.integers(1, 200_000))
+    lowest = max(least, patch**2)
+    return patch, least, draw(st.just(lowest) | st.integers(lowest, 2 * lowest) | st.integers(lowest, 2_000_000))
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.integers(1, 6000), st.integers(1, 6000), bounds())
+def test_the_processor_leaves_every_size_as_it_is(height, width, limits):
+    processor = pytest.importorskip("transformers.models.qwen2_vl.image_processing_qwen2_vl")
+    patch, least, most = limits
+    size = fit_size((height, width), most, patch, least)
+    # Where no multiple lies between the bounds, the lower one holds.
+    most = max(most, math.ceil(least / patch**2) * patch**2)
+    assert least <= size[0] * size[1] <= most
+    assume(max(size) <= 200 * min(size))
+    assert processor.smart_resize(*size, factor=patch, min_pixels=least, max_pixels=most) == size
+
+
+def bend(size, shape) -> float:
+    """By how much the aspect ratio of ``size`` differs from that of ``shape``, as a factor."""
+    ratio = size[1] / size[0] * shape[0] / shape[1]
+    return max(ratio, 1 / ratio)
+
+
+@given(st.integers(90, 2000), st.floats(1, 4))
+def test_frames_keep_their_shape_between_bounds_that_suit_qwen3_vl(height, ratio):
+    shape = (height, int(height * ratio))
+    assert bend(fit_size(shape, 98_304, 32, 65_536), shape) < 1.25
+
+
+@settings(deadline=None)
+@given(st.integers(1, 6000), st.integers(1, 6000), bounds())
+def test_the_least_size_is_no_larger_than_it_must_be_and_keeps_its_shape(height, width, limits):
+    patch, least, most = limits
+    policy = SamplingPolicy(patch=patch, min_pixels=least, max_pixels=most)
+    size = least_size((height, width), policy)
+    patches = size[0] * size[1] // patch**2
+    assert policy.least_patches <= patches <= min(2 * policy.least_patches, policy.most_patches)
+    ample = policy.most_patches >= 2 * policy.least_patches >= 32
+    if ample and max(height, width) < 4 * min(height, width):
+        assert bend(size, (height, width)) < 1.5
 
 
 @given(st.integers(56, 4000), st.integers(56, 4000), st.sampled_from([12_544, 50_176, 200_704]))
