@@ -20,7 +20,7 @@ from longvt_plugins.reward import RewardConfig, judged_reward
 from longvt_plugins.reward.grounding import windows_of
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named
 from longvt_plugins.tools.options import CropOptions, read_options
-from longvt_plugins.types import Fault, Transcript
+from longvt_plugins.types import Fault, TokenEntropy, Transcript
 from longvt_plugins.video import SamplingPolicy
 
 from .blank import blank_crops
@@ -120,6 +120,8 @@ class Evaluation:
     ) -> dict[str, EvaluationRecord]:
         """Ask what ``folder`` has no record of yet, or only a fault; returns all records by id.
 
+        Conversations whose answer nobody could judge are kept, and the judge is asked again.
+
         Args:
             told: called with each new record.
 
@@ -132,14 +134,24 @@ class Evaluation:
         if concurrency < 1:
             raise ConfigError(f"concurrency={concurrency}", "must be at least 1", "Change it.")
         with open_result(folder, self.header(questions)) as result:
-            done = {id for id, record in result.records.items() if not record.reward.faulted}
+            judged = self.reward.judge is not None
+            done = {
+                id
+                for id, record in result.records.items()
+                if not (record.reward.faulted or (judged and record.reward.abstained))
+            }
             pending = iter([question for question in questions if question.id not in done])
 
             async def work(loop: OpenAILoop) -> None:
                 for question in pending:
-                    record = await self._ask(loop, question)
-                    result.add(record)
-                    told(record)
+                    before = result.records.get(question.id)
+                    if before and before.reward.abstained:
+                        record = await self._record(question, before.transcript, before.entropy)
+                    else:
+                        record = await self._ask(loop, question)
+                    if record != before:
+                        result.add(record)
+                        told(record)
 
             async with AsyncOpenAI(base_url=self.url, api_key=self.api_key, timeout=self.timeout_s) as client:
                 workers = [asyncio.create_task(work(self._loop(client))) for _ in range(concurrency)]
@@ -168,7 +180,7 @@ class Evaluation:
         )
 
     async def _ask(self, loop: OpenAILoop, question: Question) -> EvaluationRecord:
-        row, info, entropy = question.row, question.row["extra_info"], None
+        entropy = None
         if not question.may_crop:
             loop = replace(loop, tools=())
         try:
@@ -177,6 +189,12 @@ class Evaluation:
             transcript, entropy = conversation.transcript, conversation.entropy
         except LongVTError as error:
             transcript = Transcript(ended_by="fault", fault=Fault.of(error), media_profile=self.profile.name)
+        return await self._record(question, transcript, entropy)
+
+    async def _record(
+        self, question: Question, transcript: Transcript, entropy: TokenEntropy | None
+    ) -> EvaluationRecord:
+        row, info = question.row, question.row["extra_info"]
         asked = str(info.get("question") or "")
         reward = await judged_reward(
             transcript,

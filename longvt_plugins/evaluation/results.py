@@ -1,8 +1,8 @@
 """A result on disk: ``header.json``, what was asked of whom and how, and ``records.jsonl``, a line per question.
 
 A line is written whole, at the end of the file, when its question is done; what a kill tore off at the end is cut
-away when the evaluation goes on. A question whose last record is a fault is asked again then, and its last record
-counts. One process at a time holds a result.
+away when the evaluation goes on. Then a question whose last record is a fault is asked again, an answer that nobody
+could judge is judged again, and the last record counts. One process at a time holds a result.
 """
 
 from __future__ import annotations

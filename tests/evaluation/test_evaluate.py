@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from longvt_plugins.evaluation.questions import read_questions
 from longvt_plugins.evaluation.results import RECORDS, read_result
 from longvt_plugins.evaluation.summary import Summary
 from longvt_plugins.testing.chat_server import ChatServer
+from longvt_plugins.testing.judge_server import JudgeServer
 
 from .conftest import answer, code_of, crop_rightly, guessing, seeing
 
@@ -102,6 +104,34 @@ def test_faults_of_the_server_are_records_without_a_score_and_are_asked_again(ev
     again, _, server = evaluate(seeing)
     assert (again.faulted, again.accuracy, again.ended_by) == (0, 1, {"answer": 10})
     assert {code_of(request) for request in server.requests} == failed
+
+
+def test_what_a_dead_judge_left_open_is_judged_later_and_the_policy_is_not_asked_again(needle, tmp_path):
+    def in_words(turn, request):
+        return seeing(turn, request).replace("<answer>", "<answer>the digit ")
+
+    questions = [
+        replace(q, row=q.row | {"extra_info": {k: v for k, v in q.row["extra_info"].items() if k != "options"}})
+        for q in read_questions(needle / "val.parquet")
+    ]
+    options, tool = read_file(needle / "evaluation.yaml")
+
+    def evaluate(judge):
+        how = {"endpoints": [judge.url], "deadline_s": 1.0, "backoff_s": 0.1}
+        asked = options.model_copy(update={"reward": {"task": "answer", "judge": how}})
+        with ChatServer(in_words) as server:
+            records = asyncio.run(
+                Evaluation(server.url, "policy", asked, tool, "crops").run(questions, tmp_path / "result")
+            )
+        return Summary.of(records.values(), len(questions)), server
+
+    with JudgeServer(score=lambda question, reference, said: float(said == f"the digit {reference}")) as judge:
+        judge.stop()
+        found, _ = evaluate(judge)
+        assert (found.abstained, found.accuracy) == (10, None)
+        judge.start()
+        found, server = evaluate(judge)
+        assert (found.abstained, found.accuracy, server.requests) == (0, 1, [])
 
 
 def test_a_vanished_video_is_a_fault_of_its_questions_alone(evaluate, needle, tmp_path):
