@@ -54,10 +54,8 @@ def media_tokens(messages: Iterable[Mapping[str, Any]], patch: int) -> int:
 def suited(policy: SamplingPolicy, image_processor: Any) -> SamplingPolicy:
     """``policy`` with the patch, and at least the least size, of a model's processor (Hugging Face's, Qwen-VL), and
     with bounds that every shape fits between."""
-    patch, least = _patch(image_processor), max(policy.min_pixels, image_processor.size["shortest_edge"])
-    return replace(
-        policy, patch=patch, min_pixels=least, max_pixels=max(policy.max_pixels, _ample(least, patch), patch**2)
-    )
+    patch, least = patch_of(image_processor), max(policy.min_pixels, image_processor.size["shortest_edge"])
+    return replace(policy, patch=patch, min_pixels=least, max_pixels=max(policy.max_pixels, _ample(least, patch)))
 
 
 def check_suited(policy: SamplingPolicy, image_processor: Any, what: str) -> None:
@@ -67,7 +65,7 @@ def check_suited(policy: SamplingPolicy, image_processor: Any, what: str) -> Non
     Raises:
         ConfigError: another patch, or bounds beyond the processor's, or too close together.
     """
-    patch = _patch(image_processor)
+    patch = patch_of(image_processor)
     least, most = image_processor.size["shortest_edge"], image_processor.size["longest_edge"]
     ample = _ample(max(policy.min_pixels, least), patch)
     wrong = {
@@ -86,7 +84,8 @@ def check_suited(policy: SamplingPolicy, image_processor: Any, what: str) -> Non
             )
 
 
-def _patch(image_processor: Any) -> int:
+def patch_of(image_processor: Any) -> int:
+    """Sides of frames are multiples of it, in pixels."""
     return image_processor.patch_size * image_processor.merge_size
 
 

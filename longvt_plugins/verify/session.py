@@ -23,6 +23,7 @@ from longvt_plugins.datasets.schema import Message, RLRow, write_rl_rows
 from longvt_plugins.launch.compose import compose_recipe
 from longvt_plugins.registry import packaged_path
 from longvt_plugins.testing.videos import write_video
+from longvt_plugins.tokens.budget import patch_of
 from longvt_plugins.tokens.conversation import messages_of
 from longvt_plugins.tokens.positions import PositionSpec, seconds_per_grid
 from longvt_plugins.tokens.profiles import MediaProfile
@@ -87,7 +88,7 @@ class Session:
 
     @property
     def patch(self) -> int:
-        return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+        return patch_of(self.processor.image_processor)
 
     @property
     def _template(self) -> str:

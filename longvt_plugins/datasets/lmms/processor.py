@@ -22,6 +22,7 @@ from transformers import AutoConfig
 from longvt_plugins import tokens
 from longvt_plugins.datasets.media import PlannedMedia
 from longvt_plugins.errors import ConfigError, DataError
+from longvt_plugins.tokens.budget import patch_of
 from longvt_plugins.tokens.labels import split_turns, token_labels
 from longvt_plugins.tokens.media import TICKS_PER_S
 from longvt_plugins.tokens.positions import PositionSpec, position_ids, seconds_per_grid
@@ -59,7 +60,7 @@ class LongVTProcessor:
     @property
     def patch(self) -> int:
         """Sides of what is shown are multiples of it, in pixels."""
-        return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+        return patch_of(self.processor.image_processor)
 
     def use_profile(self, profile: MediaProfile) -> None:
         """Name the media profile that is taught.
