@@ -91,9 +91,9 @@ def _rollouts(args: argparse.Namespace) -> Outcome:
     standards = Standards(args.acc, args.format, args.grounding, args.max_tokens, args.crops, args.per_question)
     encode, tools, funnel = None, [] if args.no_tools else None, Funnel()
     if args.tools:
-        from longvt_plugins.datasets.lmms.options import read_tool_schemas
+        from longvt_plugins.tools.tool_file import read_schemas
 
-        tools = read_tool_schemas(args.tools)
+        tools = read_schemas(args.tools)
     if args.tokenizer:
         from transformers import AutoTokenizer
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from typing import Any
 
 from longvt_plugins.errors import ConfigError, LongVTError
 from longvt_plugins.loops.openai_loop import OpenAILoop
@@ -19,7 +18,8 @@ from longvt_plugins.loops.options import LoopOptions
 from longvt_plugins.reward import RewardConfig, judged_reward
 from longvt_plugins.reward.grounding import windows_of
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named
-from longvt_plugins.tools.options import CropOptions, read_options
+from longvt_plugins.tools.options import CropOptions
+from longvt_plugins.tools.tool_file import Tool
 from longvt_plugins.types import Fault, TokenEntropy, Transcript
 from longvt_plugins.video import SamplingPolicy
 
@@ -54,7 +54,7 @@ class Evaluation:
     url: str
     model: str
     options: EvaluationOptions
-    tool: Mapping[str, Any]
+    tool: Tool
     mode: Mode = "crops"
     template: str = SERVED
     api_key: str = "none"
@@ -79,7 +79,7 @@ class Evaluation:
 
     @property
     def crop(self) -> CropOptions:
-        return read_options(self.tool["config"])
+        return self.tool.crop
 
     @property
     def limits(self) -> LoopOptions:
@@ -104,7 +104,7 @@ class Evaluation:
             options={
                 **options,
                 "overview": asdict(self.overview),
-                "tool_schema": self.tool["tool_schema"],
+                "tool_schema": self.tool.tool_schema,
                 "crop": asdict(self.crop),
                 "loop": asdict(self.limits),
                 "reward": self.reward.model_dump(mode="json"),
@@ -169,7 +169,7 @@ class Evaluation:
             self.model,
             self.limits,
             self.options.response_length,
-            tools=() if self.mode == "no-tool" else (self.tool["tool_schema"],),
+            tools=() if self.mode == "no-tool" else (self.tool.tool_schema,),
             crop=self.crop,
             profile=self.profile,
             sampling=self.options.sampling,

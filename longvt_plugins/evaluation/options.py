@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.tools.tool_file import PACKAGED, Tool, crop_tool
 
 Mode = Literal["crops", "no-tool", "blank"]
 """``crops``: as trained. ``no-tool``: no tool is offered. ``blank``: crops are black pictures."""
@@ -42,23 +43,18 @@ class EvaluationOptions(BaseModel):
     """``reward_kwargs``. Without ``judge``, what rules leave open abstains."""
 
 
-def read_file(path: str | os.PathLike[str] | None) -> tuple[EvaluationOptions, dict[str, Any]]:
-    """Options of a file, and the entry of its ``crop_video``; ``None``: the defaults.
+def read_file(path: str | os.PathLike[str] | None) -> tuple[EvaluationOptions, Tool]:
+    """Options of a file, and its ``crop_video``; ``None``: the defaults.
 
     Raises:
-        ConfigError: unreadable, a value that refers to nothing, an unknown key, or a tool file without one tool.
+        ConfigError: unreadable, a value that refers to nothing, an unknown key, or a tool file with other tools.
     """
     given = {} if path is None else _load(path)
     try:
         options = EvaluationOptions(**given)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(path), str(error), "Correct the file.") from error
-    default = Path(__file__).parents[1] / "tools" / "crop_video.yaml"
-    tool_file = default if options.tool is None else Path(path).parent / options.tool
-    tools = _load(tool_file).get("tools")
-    if not isinstance(tools, list) or len(tools) != 1 or not {"config", "tool_schema"} <= set(tools[0]):
-        raise ConfigError(str(tool_file), "must hold one tool with config and tool_schema", "Name crop_video's file.")
-    return options, tools[0]
+    return options, crop_tool(PACKAGED if options.tool is None else Path(path).parent / options.tool)
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:

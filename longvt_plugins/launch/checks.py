@@ -18,12 +18,12 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from longvt_plugins.datasets import rl_options
-from longvt_plugins.errors import ConfigError, LongVTError
+from longvt_plugins.errors import LongVTError
 from longvt_plugins.loops.options import LoopOptions, check_trainer
 from longvt_plugins.tokens.budget import MARKS
 from longvt_plugins.tokens.profiles import profile_named
-from longvt_plugins.tools import options as tool_options
 from longvt_plugins.tools.options import CropOptions
+from longvt_plugins.tools.tool_file import read_tools
 from longvt_plugins.trainer import options as trainer_options
 from longvt_plugins.trainer import preflight
 from longvt_plugins.types import RewardRecord
@@ -162,7 +162,7 @@ def budget(recipe: DictConfig) -> Iterator[Finding]:
     if not rollout.enable_chunked_prefill and rollout.max_num_batched_tokens < whole:
         what = f"rollout.max_num_batched_tokens={rollout.max_num_batched_tokens} without chunked prefill"
         yield Finding("context-length", what, f"one prompt may take {whole}", "Raise it, or enable chunked prefill.")
-    crops = [options for _, options in _crop_tools(recipe)]
+    crops = _crops(recipe)
     options, sampling = rl_options.read_options(data)
     profile = profile_named(options.get("profile"))
     patch = crops[0].policy.patch if crops else profile.overview.patch
@@ -239,7 +239,7 @@ def options(recipe: DictConfig) -> Iterator[Finding]:
     yield from _errors("reward-option", lambda: preflight.check_reward(recipe.reward.custom_reward_function))
     yield from _errors("trainer-option", lambda: trainer_options.read_options(recipe.trainer))
     yield from _errors("hardware", lambda: preflight.check_hardware(recipe))
-    yield from _errors("tool-option", lambda: _crop_tools(recipe))
+    yield from _errors("tool-option", lambda: _crops(recipe))
     yield from _errors("dataset-option", lambda: _overview(data))
     yield from _errors("media-profile", lambda: profile_named((data.get("longvt") or {}).get("profile")))
 
@@ -250,8 +250,8 @@ def _overview(data: DictConfig) -> None:
         replace(profile_named(None).overview, **sampling)
 
 
-def _crop_tools(recipe: DictConfig) -> list[tuple[str, CropOptions]]:
-    """Name and options of each crop tool.
+def _crops(recipe: DictConfig) -> list[CropOptions]:
+    """Options of each crop tool; a file that is missing has a finding of its own.
 
     Raises:
         ConfigError: an option that the tool would refuse, or a file that is no tool configuration.
@@ -259,13 +259,7 @@ def _crop_tools(recipe: DictConfig) -> list[tuple[str, CropOptions]]:
     path = recipe.actor_rollout_ref.rollout.multi_turn.tool_config_path
     if not path or not Path(path).is_file():
         return []
-    try:
-        tools = yaml.safe_load(Path(path).read_text())["tools"]
-        crops = [tool for tool in tools if tool["class_name"].endswith(".CropVideoTool")]
-        return [(t["tool_schema"]["function"]["name"], tool_options.read_options(t["config"])) for t in crops]
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        rule = f"is not a tool configuration of verl ({type(error).__name__}: {error})"
-        raise ConfigError(path, rule, "See longvt_plugins/tools/crop_video.yaml.") from error
+    return [tool.crop for tool in read_tools(path) if tool.is_crop]
 
 
 def _errors(name: str, check: Any) -> Iterator[Finding]:

@@ -9,22 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from longvt_plugins.datasets.rl_options import read_options
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.evaluation.evaluate import Evaluation
-from longvt_plugins.evaluation.options import EvaluationOptions, read_file
+from longvt_plugins.evaluation.options import EvaluationOptions
 from longvt_plugins.evaluation.questions import Question
 from longvt_plugins.launch.compose import compose_leniently, compose_recipe
 from longvt_plugins.launch.rows import open_rows
 from longvt_plugins.loops.options import LoopOptions
 from longvt_plugins.tokens.media import media_of
 from longvt_plugins.tokens.profiles import check_stamp, profile_named
+from longvt_plugins.tools.tool_file import PACKAGED, crop_tool
 
 REWARD = "pkg://longvt_plugins.reward"
 NOWHERE = "http://127.0.0.1/v1"
@@ -70,7 +69,7 @@ def evaluation_of(recipe: DictConfig) -> Evaluation:
         ConfigError, ProfileError: the recipe cannot be rolled out over a server.
     """
     rollout, data = recipe.actor_rollout_ref.rollout, recipe.data
-    tool = crop_tool(rollout.multi_turn.tool_config_path)
+    tools = rollout.multi_turn.tool_config_path
     limits = LoopOptions.of(rollout, data.max_response_length)
     chosen, sampling = read_options(data)
     kwargs = _plain(data.get("apply_chat_template_kwargs")) or {}
@@ -92,8 +91,7 @@ def evaluation_of(recipe: DictConfig) -> Evaluation:
         },
         reward=_plain(recipe.reward.custom_reward_function.get("reward_kwargs")) or {},
     )
-    mode = "crops" if tool else "no-tool"
-    return Evaluation(NOWHERE, "", options, tool or read_file(None)[1], mode)
+    return Evaluation(NOWHERE, "", options, crop_tool(tools or PACKAGED), "crops" if tools else "no-tool")
 
 
 def rollouts_of(recipe: DictConfig, checkpoint: str, rows: int, n: int) -> tuple[list[Rollout], int]:
@@ -116,18 +114,6 @@ def rollouts_of(recipe: DictConfig, checkpoint: str, rows: int, n: int) -> tuple
         prompt = tuple(sample["raw_prompt"])
         rollouts += [Rollout(f"{row['longvt_row']}.{k}", row, tuple(videos), prompt) for k in range(n)]
     return rollouts, len(dataset) - asked
-
-
-def crop_tool(path: str | None) -> dict[str, Any] | None:
-    """The entry of ``crop_video`` in a verl tool configuration; ``None``: no tool.
-
-    Raises:
-        ConfigError: another tool, which only verl can run.
-    """
-    tools = yaml.safe_load(Path(path).read_text())["tools"] if path else []
-    if any(not tool["class_name"].endswith(".CropVideoTool") for tool in tools) or len(tools) > 1:
-        raise ConfigError(str(path), "holds another tool than crop_video", "Pilot knows crop_video alone.")
-    return tools[0] if tools else None
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from importlib.resources import files
 from pathlib import Path
 
 import av
@@ -12,6 +11,7 @@ import numpy as np
 import yaml
 
 from longvt_plugins.datasets.schema import write_rl_rows
+from longvt_plugins.tools.tool_file import PACKAGED, crop_tool
 
 from . import glyphs
 from .needle import DIGIT_BOX, DIGIT_S, SPLITS, Film, NeedleSize, code_boxes, make_films, rows_of
@@ -68,10 +68,9 @@ def pictures(film: Film, number: int, size: NeedleSize, rng: np.random.Generator
 
 
 def _write_options(folder: Path, size: NeedleSize) -> None:
-    (tool,) = yaml.safe_load((files("longvt_plugins") / "tools" / "crop_video.yaml").read_text())["tools"]
     overview, crop = dataclasses.asdict(size.overview_policy), dataclasses.asdict(size.crop_policy)
-    tool["config"] = {"type": "native", **crop}
-    _write(folder / "crop_video.yaml", {"tools": [tool]})
+    tool = dataclasses.replace(crop_tool(PACKAGED), config={"type": "native", **crop})
+    _write(folder / "crop_video.yaml", {"tools": [dataclasses.asdict(tool)]})
     evaluation = {"tool": "crop_video.yaml", "overview": overview, "response_length": size.response_length}
     _write(folder / "evaluation.yaml", evaluation)
 

@@ -31,6 +31,7 @@ from longvt_plugins.tokens.positions import PositionSpec, position_ids, seconds_
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named, stamp
 from longvt_plugins.tokens.render import render
 from longvt_plugins.tools.crop_video import CropOptions, crop_video
+from longvt_plugins.tools.tool_file import crop_tool
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import SamplingPolicy
 
@@ -61,16 +62,14 @@ class Setting:
     def of(cls, config) -> Setting:
         import pyarrow.parquet as pq
 
-        tool_config = Path(config.actor_rollout_ref.rollout.multi_turn.tool_config_path)
-        (tool,) = yaml.safe_load(tool_config.read_text())["tools"]
-        sampling = {key: value for key, value in tool["config"].items() if key != "type"}
+        tool = crop_tool(config.actor_rollout_ref.rollout.multi_turn.tool_config_path)
         profile = profile_named(config.data.longvt.get("profile"))
         return cls(
             rows=pq.read_table(config.data.train_files).to_pylist(),
             video_root=config.data.longvt.video_root,
             overview=replace(profile.overview, **config.data.longvt.overview),
-            crop=CropOptions(policy=SamplingPolicy(**sampling)),
-            tool_schema=tool["tool_schema"],
+            crop=tool.crop,
+            tool_schema=tool.tool_schema,
             profile=profile,
         )
 

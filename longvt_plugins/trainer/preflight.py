@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import yaml
 from omegaconf import DictConfig
 
 from longvt_plugins import cpu
@@ -14,7 +13,7 @@ from longvt_plugins.loops.options import LoopOptions
 from longvt_plugins.reward import RewardConfig
 from longvt_plugins.tokens.budget import check_suited
 from longvt_plugins.tokens.profiles import MediaProfile, check_stamp, profile_named
-from longvt_plugins.tools.options import read_options
+from longvt_plugins.tools.tool_file import read_tools
 
 
 def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfile:
@@ -65,13 +64,10 @@ def _check_tools(config: DictConfig, model: str) -> None:
     from transformers import AutoProcessor
 
     path = config.actor_rollout_ref.rollout.multi_turn.tool_config_path
-    tools = yaml.safe_load(Path(path).read_text())["tools"] if path else ()
-    for tool in tools:
-        if tool["class_name"].endswith(".CropVideoTool"):
+    for tool in read_tools(path) if path else ():
+        if tool.is_crop:
             processor = AutoProcessor.from_pretrained(model).image_processor
-            check_suited(
-                read_options(tool["config"]).policy, processor, f"{tool['tool_schema']['function']['name']} in {path}"
-            )
+            check_suited(tool.crop.policy, processor, f"{tool.name} in {path}")
 
 
 def _model_type(model: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -28,6 +28,7 @@ from longvt_plugins.tokens.conversation import messages_of
 from longvt_plugins.tokens.positions import PositionSpec, seconds_per_grid
 from longvt_plugins.tokens.profiles import MediaProfile
 from longvt_plugins.tokens.render import render
+from longvt_plugins.tools.tool_file import PACKAGED, Tool, crop_tool
 from longvt_plugins.types import Transcript, Turn
 
 from .engine import RecordingClient, open_vllm
@@ -95,17 +96,18 @@ class Session:
         return packaged_path(f"tokens/templates/{self.spec.family}.jinja")
 
     @cached_property
-    def tool(self) -> dict[str, Any]:
+    def tool(self) -> Tool:
         """Configuration of ``crop_video`` with frames that suit the model's patches."""
-        (tool,) = yaml.safe_load(Path(packaged_path("tools/crop_video.yaml")).read_text())["tools"]
-        tool["config"] |= {"fps": 2.0, "max_frames": 6, "patch": self.patch, **self._pixels(10)}
-        return tool
+        tool = crop_tool(PACKAGED)
+        return replace(
+            tool, config=tool.config | {"fps": 2.0, "max_frames": 6, "patch": self.patch, **self._pixels(10)}
+        )
 
     @cached_property
     def config(self) -> DictConfig:
         """The shipped demo recipe with this model, this profile, and a generated video."""
         tools = self.folder / "tools.yaml"
-        tools.write_text(yaml.safe_dump({"tools": [self.tool]}, sort_keys=False))
+        tools.write_text(yaml.safe_dump({"tools": [asdict(self.tool)]}, sort_keys=False))
         overview = {"fps": 0.5, "max_frames": 12, "patch": self.patch, **self._pixels(6)}
         return compose_recipe(
             "longvt_demo",
@@ -192,7 +194,7 @@ class Session:
         rendered, _ = render(
             self.processor,
             messages_of(row["raw_prompt"], before, self.profile),
-            [self.tool["tool_schema"]],
+            [self.tool.tool_schema],
             add_generation_prompt=True,
         )
         return request, Sample(

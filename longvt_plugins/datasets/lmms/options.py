@@ -18,6 +18,7 @@ from typing import Any
 from longvt_plugins.datasets.media import MediaOptions, picture_pixels
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named
+from longvt_plugins.tools.tool_file import read_schemas
 from longvt_plugins.video import SamplingPolicy
 
 KEYS = ("profile", "picture_pixels", "overview", "tools", "max_bad_rows", "bad_rows")
@@ -55,7 +56,7 @@ class SFTOptions:
                 overview=_overview(dataset_config, profile, dict(given.get("overview") or {}), patch),
                 picture_pixels=picture_pixels(image_processor, given.get("picture_pixels")),
             ),
-            tools=read_tool_schemas(given["tools"]) if given.get("tools") else [],
+            tools=read_schemas(os.path.expanduser(given["tools"])) if given.get("tools") else [],
             max_bad_rows=float(share),
             bad_rows=given.get("bad_rows"),
         )
@@ -80,24 +81,6 @@ def _overview(dataset_config, profile: MediaProfile, given: dict[str, Any], patc
     given.setdefault("min_pixels", min(dataset_config.video_min_pixels, given["max_pixels"]))
     given.setdefault("min_frames", min(2, given["max_frames"]))
     return replace(profile.overview, **given)
-
-
-def read_tool_schemas(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Function schemas of a verl tool YAML, in the form that verl's loop hands to the template.
-
-    Raises:
-        ConfigError: the file is missing or not a tool configuration.
-    """
-    import yaml
-
-    path = os.path.expanduser(os.fspath(path))
-    try:
-        with open(path, encoding="utf-8") as file:
-            return [tool["tool_schema"] for tool in yaml.safe_load(file)["tools"]]
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            path, f"is not a tool configuration ({error})", "Name the YAML that verl is given."
-        ) from error
 
 
 def refuse_silently_wrong(config: Any) -> None:

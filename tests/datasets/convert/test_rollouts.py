@@ -81,10 +81,10 @@ def test_a_trace_is_the_policys_words_and_the_frames_it_saw(demo, rolled, rows, 
 
 
 def test_a_trace_is_taught_with_the_tokens_of_its_rollout(demo, rolled, rows, media, tmp_path, dataset):
-    from longvt_plugins.datasets.lmms.options import read_tool_schemas
     from longvt_plugins.datasets.schema import write_chains
+    from longvt_plugins.tools.tool_file import read_schemas
 
-    tools = read_tool_schemas(demo.compose().actor_rollout_ref.rollout.multi_turn.tool_config_path)
+    tools = read_schemas(demo.compose().actor_rollout_ref.rollout.multi_turn.tool_config_path)
     chains = traces_of(rolled[:1], rows, Standards(), Funnel(), tools=tools)
     write_chains(chains, tmp_path / "rft.parquet")
     processor = {"processor_name": str(demo.folder / "model"), "processor_type": "longvt_qwen2_5_vl"}

@@ -6,12 +6,12 @@ import numpy as np
 
 from longvt_plugins.datasets.convert import Funnel
 from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
-from longvt_plugins.datasets.lmms.options import read_tool_schemas
 from longvt_plugins.datasets.rl_rows import read_row
 from longvt_plugins.datasets.schema import write_chains
 from longvt_plugins.datasets.tables import rows_of
 from longvt_plugins.testing.records import trajectory
 from longvt_plugins.testing.scripted_llm import ScriptedClient, roll_out
+from longvt_plugins.tools.tool_file import read_schemas
 from longvt_plugins.types import Transcript
 
 
@@ -33,7 +33,7 @@ def test_tokens_mask_and_positions_are_the_loops(media, demo, dataset, tokenizer
         transcript=transcript, sample_index=dataset[0]["index"], question=dataset[0]["extra_info"]["question"]
     )
     rows = {str(dataset[0]["index"]): read_row(next(rows_of(demo.folder / "data" / "val.parquet")), 0)}
-    tools = read_tool_schemas(config.actor_rollout_ref.rollout.multi_turn.tool_config_path)
+    tools = read_schemas(config.actor_rollout_ref.rollout.multi_turn.tool_config_path)
     write_chains(traces_of([record], rows, Standards(), Funnel(), tools=tools), tmp_path / "rolled.parquet")
     processor = {"processor_name": str(demo.folder / "model"), "processor_type": "longvt_qwen2_5_vl"}
     files = [{"path": str(tmp_path / "rolled.parquet")}]
