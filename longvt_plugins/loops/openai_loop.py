@@ -153,7 +153,9 @@ class OpenAILoop:
             return "", "length_limit"
         choice, usage = reply.choices[0], reply.usage
         # JSON may spell one half of a character, which no file takes.
-        text = (self.opening + _text_of(choice.message)).encode(errors="replace").decode()
+        text = _text_of(choice.message)
+        # A server that parses reasoning gives the tag back that its template wrote.
+        text = (text if text.startswith(self.opening) else self.opening + text).encode(errors="replace").decode()
         state.last_tokens = usage.completion_tokens if usage else text_tokens(text)
         if usage:
             if state.prompt_tokens is None:

@@ -33,10 +33,16 @@ _ENDPOINT_PAUSE_S = 0.05
 class Judge:
     """Belongs to the event loop in which it is first used. Close it with ``close()`` or ``async with``."""
 
-    def __init__(self, config: JudgeConfig, ledger: Ledger | None = None, breaker: Breaker | None = None):
+    def __init__(
+        self,
+        config: JudgeConfig,
+        ledger: Ledger | None = None,
+        breaker: Breaker | None = None,
+        model: str | None = None,
+    ):
         """
         Args:
-            ledger, breaker: to share with other event loops; by default those of ``config``.
+            ledger, breaker, model: to share with other event loops; by default those of ``config``.
         """
         if not config.endpoints or any(endpoint.url == ROUTER for endpoint in config.endpoints):
             raise ConfigError(
@@ -51,8 +57,9 @@ class Judge:
         self.breaker = breaker or Breaker(config.breaker)
         self._endpoints = [Endpoint(endpoint, config) for endpoint in config.endpoints]
         self._admission = asyncio.Semaphore(sum(endpoint.concurrency for endpoint in config.endpoints))
-        self._model = config.model
-        self._naming = asyncio.Lock()
+        self.model = config.model or model
+        """``None`` until the first verdict, when the config names none."""
+        self._naming: asyncio.Task[str] | None = None
 
     async def __aenter__(self) -> Judge:
         return self
@@ -71,7 +78,7 @@ class Judge:
     @property
     def judge_id(self) -> str:
         """``model@revision``; the model is known after the first verdict when the config names none."""
-        return self.config.model_copy(update={"model": self._model}).judge_id
+        return self.config.model_copy(update={"model": self.model}).judge_id
 
     async def verdict(self, question: str, reference: str, answer: str) -> Verdict:
         """Does ``answer`` mean the same as ``reference``?
@@ -86,9 +93,9 @@ class Judge:
             return Verdict(status="abstain", judge_id=self.judge_id, cause="no_reference", reason=reason)
         try:
             await self._name_model()
-        except RetryableFault as fault:
-            self.breaker.add(failed=True, why=str(fault))
-            return self._abstention("unreachable", str(fault))
+        except TimeoutError as error:
+            self.breaker.add(failed=True, why=str(error))
+            return self._abstention("unreachable", str(error))
         key = self._key(question, reference, answer)
         entry, hit = await self.ledger.once(key, lambda: self._asked(key, question, reference, answer))
         if not hit:
@@ -103,19 +110,34 @@ class Judge:
         return {name: getattr(self.config, name) for name in ("temperature", "seed", "max_tokens", "structured")}
 
     async def _name_model(self) -> None:
-        async with self._naming:
-            for endpoint in self._endpoints if self._model is None else ():
-                try:
-                    models = await endpoint.models()
-                except RetryableFault:
-                    if endpoint is self._endpoints[-1]:
-                        raise
-                    continue
-                if models:
-                    self._model = models[0]
-                    return
-            if self._model is None:
-                raise RetryableFault("no endpoint lists a model")
+        """Ask once for all who wait.
+
+        Raises:
+            TimeoutError: no endpoint named one within ``deadline_s``.
+        """
+        if self.model is None:
+            if self._naming is None or self._naming.done():
+                self._naming = asyncio.create_task(self._named())
+            self.model = await asyncio.shield(self._naming)
+
+    async def _named(self) -> str:
+        faults = 0
+        fault = RetryableFault("no endpoint lists a model")
+        try:
+            async with asyncio.timeout(self.config.deadline_s):
+                while True:
+                    for endpoint in self._endpoints:
+                        try:
+                            models = await endpoint.models()
+                        except RetryableFault as error:
+                            fault = error
+                            continue
+                        if models:
+                            return models[0]
+                    await asyncio.sleep(_pause_s(self.config, faults))
+                    faults += 1
+        except TimeoutError:
+            raise TimeoutError(f"no model was named in {self.config.deadline_s:g} s; {fault}") from fault
 
     async def _asked(self, key: str, question: str, reference: str, answer: str) -> LedgerEntry:
         call = _Call(self, render(question, reference, answer, self.config.prompt_file))
@@ -128,7 +150,7 @@ class Judge:
             key=key,
             time=round(time.time(), 3),
             verdict=verdict.model_copy(update={"key": key}),
-            model=self._model or "",
+            model=self.model or "",
             revision=self.config.revision,
             prompt=prompt_hash(self.config.prompt_file),
             settings=self._settings(),
@@ -188,7 +210,7 @@ class _Call:
         willing, tried = judge.endpoints, set()
         while True:
             endpoint = await _least_loaded(willing, avoid=tried)
-            pause_s = self._pause_s()
+            pause_s = _pause_s(judge.config, len(self.faults))
             try:
                 reply = await self._try(endpoint)
             except RefusedFault as fault:
@@ -202,13 +224,15 @@ class _Call:
                 if fault.retry_after_s is not None:
                     pause_s = fault.retry_after_s
             else:
-                score, reason = parse_reply(reply.text)
+                # Half a sentence is no verdict: "half right. Score: 0" may have gone on with ".5".
+                score, reason = (None, "") if reply.cut else parse_reply(reply.text)
                 if score is not None:
                     return Verdict(status="ok", score=score, judge_id=judge.judge_id, reason=clean(reason)[:500])
                 unparsable += 1
-                self.faults.append("unparsable reply")
+                self.faults.append(f"reply cut off ({reply.cut})" if reply.cut else "unparsable reply")
                 if unparsable >= judge.config.unparsable_replies:
-                    return judge._abstention("unparsable", f"{unparsable} replies without a verdict")
+                    why = f", the last one a {self.faults[-1]}" if reply.cut else ""
+                    return judge._abstention("unparsable", f"{unparsable} replies without a verdict{why}")
             tried.add(endpoint)
             if all(other in tried or other.down_for_s for other in willing):
                 await asyncio.sleep(pause_s)
@@ -217,13 +241,13 @@ class _Call:
     async def _try(self, endpoint: Endpoint) -> Reply:
         self.attempts += 1
         self.endpoint = endpoint.url
-        reply = await endpoint.complete(self._judge._model, self._messages)
+        reply = await endpoint.complete(self._judge.model, self._messages)
         self.reply = reply.text
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
         return reply
 
-    def _pause_s(self) -> float:
-        """Doubles with every fault; spread, so that verdicts that failed together do not come back together."""
-        longest = min(_LONGEST_PAUSE_S, self._judge.config.backoff_s * 2 ** min(len(self.faults), 10))
-        return longest * random.uniform(0.5, 1.0)
+
+def _pause_s(config: JudgeConfig, faults: int) -> float:
+    """Doubles with every fault; spread, so that verdicts that failed together do not come back together."""
+    return min(_LONGEST_PAUSE_S, config.backoff_s * 2 ** min(faults, 10)) * random.uniform(0.5, 1.0)

@@ -14,11 +14,12 @@ import time
 from dataclasses import dataclass
 
 from .config import EndpointConfig, JudgeConfig
-from .prompt import SCHEMA
+from .prompt import SCHEMA, clean
 
 FAILURES = 5
 PAUSES_S = 1.0, 30.0
 PROBE_S = 3.0
+CUT = ("length", "content_filter")
 
 
 class RetryableFault(Exception):
@@ -38,6 +39,8 @@ class Reply:
     text: str
     prompt_tokens: int
     completion_tokens: int
+    cut: str = ""
+    """Why the server ended it early: ``length`` or ``content_filter``."""
 
 
 class Endpoint:
@@ -135,11 +138,13 @@ class Endpoint:
                     max_tokens=judge.max_tokens,
                     **extra,
                 )
-            usage = completion.usage
+            choice, usage = completion.choices[0], completion.usage
+            text = choice.message.content
             return Reply(
-                text=completion.choices[0].message.content or "",
-                prompt_tokens=usage.prompt_tokens if usage else 0,
-                completion_tokens=usage.completion_tokens if usage else 0,
+                text=text if isinstance(text, str) else "",
+                prompt_tokens=_count(usage, "prompt_tokens"),
+                completion_tokens=_count(usage, "completion_tokens"),
+                cut=choice.finish_reason if choice.finish_reason in CUT else "",
             )
         except openai.APIStatusError as error:
             status = error.status_code
@@ -148,12 +153,18 @@ class Endpoint:
                 return await self._request(model, messages)
             if status in (408, 409, 429) or status >= 500:
                 raise RetryableFault(f"HTTP {status}", _retry_after_s(error.response)) from error
-            raise RefusedFault(f"HTTP {status}: {str(error)[:300]}") from error
+            raise RefusedFault(clean(f"HTTP {status}: {str(error)[:300]}")) from error
         except (openai.OpenAIError, TimeoutError) as error:
             raise RetryableFault(_name(error)) from error
         except (ValueError, TypeError, AttributeError, IndexError) as error:
             # A body that is no JSON, or JSON that is no completion.
             raise RetryableFault("no completion in the body") from error
+
+
+def _count(usage: object, name: str) -> int:
+    """Proxies leave it out, or send what is no count."""
+    value = getattr(usage, name, None)
+    return value if isinstance(value, int) else 0
 
 
 def _name(error: BaseException) -> str:
