@@ -11,8 +11,12 @@ from typing import Literal
 Match = Literal["correct", "incorrect", "undecided"]
 
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_LONE_LETTER = re.compile(r"^\(?([A-Ha-h])\)?(?:[.:)]\s.*)?[.]?$", re.DOTALL)
-_OPTION_LETTER = re.compile(r"^\(?([A-Za-z])\)?(?:[.:)]\s*(.*))?$", re.DOTALL)
+_LONE_LETTER = re.compile(r"^\(?([A-Ha-h])\)?(?:[.:)、]\s.*)?[.。]?$", re.DOTALL)
+_OPTION_LETTER = re.compile(r"^\(?([A-Za-z])\)?(?:\s*[-.:,、。)]\s*|\s+|$)(.*)$", re.DOTALL)
+_LETTERED = re.compile(r"^\(?([A-Z])[.:)、]\s*(.+)$", re.DOTALL)
+_AROUND = re.compile(r"(?:the )?(?:(?:correct |final )?answer(?: is)?|option)\b[: ]*", re.IGNORECASE)
+_WRAPPED = re.compile(r"\*\*(.+)\*\*|\[(.+)\]|\\boxed\{(.+)\}", re.DOTALL)
+_CLOSED = {"yes": True, "true": True, "no": False, "false": False}
 _NUMBER = re.compile(r"^[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)$")
 _QUOTED = re.compile(r"([\"'])(.*)\1", re.DOTALL)
 _MAX_CHARACTERS = 4000
@@ -63,27 +67,45 @@ def match_answer(prediction: str | None, ground_truth: str, options: Sequence[st
         if right is None:
             return "undecided"
         return "correct" if chosen == right else "incorrect"
-    if re.fullmatch("[A-H]", ground_truth.strip()) and (letter := _LONE_LETTER.match(prediction.strip())):
+    if re.fullmatch("[A-H]", ground_truth.strip()) and (letter := _LONE_LETTER.match(_bare(prediction))):
         return "correct" if letter[1].upper() == ground_truth.strip() else "incorrect"
     if _NUMBER.match(predicted) and _NUMBER.match(truth):
         return "correct" if _value(predicted) == _value(truth) else "incorrect"
-    closed = {"yes", "no", "true", "false"}
-    if predicted in closed and truth in closed:
-        return "incorrect"
+    if predicted in _CLOSED and truth in _CLOSED:
+        return "correct" if _CLOSED[predicted] == _CLOSED[truth] else "incorrect"
     return "undecided"
 
 
 def _option_index(answer: str, options: Sequence[str]) -> int | None:
-    normal = [_normal(option) for option in options]
-    if _normal(answer) in normal:
-        return normal.index(_normal(answer))
-    letter = _OPTION_LETTER.match(answer.strip())
+    normal = [_normal(option) for option in _without_letters(options)]
+    bare = _bare(answer)
+    for said in (_normal(answer), _normal(bare)):
+        if said in normal:
+            return normal.index(said)
+    letter = _OPTION_LETTER.match(bare)
     if letter is None:
         return None
     index = ord(letter[1].upper()) - ord("A")
     if not 0 <= index < len(options) or (letter[2] and _normal(letter[2]) != normal[index]):
         return None
     return index
+
+
+def _without_letters(options: Sequence[str]) -> list[str]:
+    """Options as their texts alone, where a dataset writes ``A. red``, ``B. blue``."""
+    lettered = [_LETTERED.match(option.strip()) for option in options]
+    if all(match and match[1] == chr(ord("A") + i) for i, match in enumerate(lettered)):
+        return [match[2] for match in lettered]
+    return list(options)
+
+
+def _bare(answer: str) -> str:
+    """An answer without what often stands around its letter."""
+    text = unicodedata.normalize("NFKC", answer).strip()
+    said = _AROUND.match(text)
+    text = text[said.end() :] if said else text
+    wrapped = _WRAPPED.fullmatch(text.rstrip("."))
+    return next(filter(None, wrapped.groups())).strip() if wrapped else text
 
 
 def _value(number: str) -> Decimal:

@@ -11,12 +11,11 @@ leave it open. ``compute_score`` is verl's door to it.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from longvt_plugins.errors import ConfigError, DataError, JudgeError
-from longvt_plugins.types import RewardRecord, Span, Transcript, Verdict
+from longvt_plugins.errors import DataError
+from longvt_plugins.types import CropOutcome, RewardRecord, Span, Transcript, Verdict
 
 from .config import RewardConfig
 from .conversation import transcript_of_text
@@ -111,8 +110,8 @@ async def compute_score(
 
     Returns:
         The fields of ``RewardRecord``; ``score`` is what verl trains on. verl hides what a reward raises and trains
-        on the rest of the group, so a judge that is down comes back as a record with ``stop``, and ``longvt_sync``
-        ends the run.
+        on the rest of the group, so a judge that is down, or whatever else stands in the way of a verdict, comes back
+        as a record with ``stop``, and ``longvt_sync`` ends the run.
 
     Raises:
         DataError: the trajectory carries no transcript.
@@ -131,7 +130,8 @@ async def compute_score(
     }
     try:
         record = await judged_reward(transcript, ground_truth, config=config, **sample)
-    except (JudgeError, ConfigError) as error:
+    except Exception as error:
+        # Whatever it is (a full disk under the ledger, too), verl would log it and lose the group.
         tolerant = config.model_copy(update={"on_abstain": "abstain"})
         record = compute_reward(transcript, ground_truth, config=tolerant, **sample)
         record = record.model_copy(update={"reason": str(error), "stop": True})
@@ -144,17 +144,24 @@ def judge_of(config: JudgeConfig) -> Judge:
     Connections belong to an event loop. What was learnt (verdicts, failures) belongs to the process: some trainers
     start a loop for every batch.
     """
-    from .judge import Judge
-
+    for loop in [loop for loop in _judges if loop.is_closed()]:
+        del _judges[loop]
     judges = _judges.setdefault(asyncio.get_running_loop(), {})
     if config not in judges:
-        judges[config] = Judge(config, *_learnt.get(config, ()))
-        _learnt[config] = judges[config].ledger, judges[config].breaker
+        judges[config] = new_judge(config)
     return judges[config]
 
 
-_judges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[JudgeConfig, Judge]] = weakref.WeakKeyDictionary()
-_learnt: dict[JudgeConfig, tuple] = {}
+def new_judge(config: JudgeConfig) -> Judge:
+    """A judge that knows what earlier ones of ``config`` have learnt, with connections of its own to close."""
+    from .judge import Judge
+
+    _latest[config] = Judge(config, like=_latest.get(config))
+    return _latest[config]
+
+
+_judges: dict[asyncio.AbstractEventLoop, dict[JudgeConfig, Judge]] = {}
+_latest: dict[JudgeConfig, Judge] = {}
 
 
 def _rule_grade(transcript, ground_truth, options, windows, config, question, data_source) -> Grade | None:
@@ -174,7 +181,7 @@ def _record(
     config: RewardConfig,
     data_source: str,
 ) -> RewardRecord:
-    crops = transcript.crops_ok()
+    crops = _of_the_first_video(transcript)
     task = config.task or source_of(data_source).task
     counts = {"score": 0.0, "tool_calls": len(transcript.calls), "crops_ok": len(crops), "task": task}
     if grades is None:
@@ -198,6 +205,12 @@ def _record(
         verdict_key=grades.verdict.key if grades.verdict else "",
     )
     return with_score(record, config, data_source)
+
+
+def _of_the_first_video(transcript: Transcript) -> list[CropOutcome]:
+    """Crops that can ground: ``segments`` speak of a row's first video."""
+    first = transcript.overview[0].path if transcript.overview else None
+    return [crop for crop in transcript.crops_ok() if None in (first, crop.media) or crop.media.path == first]
 
 
 def _transcript(data_source: str, solution_str: str, extra_info: Mapping[str, Any], config: RewardConfig) -> Transcript:

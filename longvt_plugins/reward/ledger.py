@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -34,6 +35,8 @@ from longvt_plugins.types import Record, Verdict
 _APPENDING = 0
 _QUESTIONS = 1
 _POLL_S = 0.01, 0.2
+_HELD = (errno.EAGAIN, errno.EACCES)
+"""What ``lockf`` says of a lock that another process holds."""
 
 
 class LedgerEntry(Record):
@@ -87,8 +90,10 @@ class Ledger:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 self._locks = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+                self._try_lock()
             except OSError as error:
-                raise ConfigError(str(path), f"cannot be a ledger ({error})", "Name a writable file.") from error
+                remedy = "Name a writable file, on a file system with record locks."
+                raise ConfigError(str(path), f"cannot be a ledger ({error})", remedy) from error
 
     async def once(self, key: str, ask: Callable[[], Awaitable[LedgerEntry]]) -> tuple[LedgerEntry, bool]:
         """The entry for ``key``, and whether it was there already; without it, the result of one ``ask``.
@@ -190,6 +195,19 @@ class Ledger:
         entry = self._abstained.get(key)
         return entry if entry and entry.time >= since else None
 
+    def _try_lock(self) -> None:
+        """Some file systems are mounted without record locks (Lustre without ``flock``).
+
+        Raises:
+            OSError: this is one of them.
+        """
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _APPENDING)
+            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, _APPENDING)
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
+
     def _hit(self, entry: LedgerEntry) -> None:
         self.hits += 1
         if entry.verdict.status == "ok":
@@ -219,7 +237,9 @@ class Ledger:
             try:
                 fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, position)
                 break
-            except OSError:
+            except OSError as error:
+                if error.errno not in _HELD:
+                    raise
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _POLL_S[1])
         try:

@@ -23,6 +23,9 @@ _MAX_CHARACTERS = 1000
 _RAISED = re.compile("[⁰¹²³⁴-⁹]+")
 _LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 # math-verify reads past these: f for f', 2 for two and a half.
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_WORD = re.compile("[^\\W\\d_]{3,}|[\u3400-\u9fff]")
+_FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "sqrt", "max", "min", "lim", "mod"}
 _UNREAD = re.compile("['\u2019\u2032\u00bc-\u00be\u2150-\u215e]")
 
 
@@ -37,7 +40,13 @@ def match_math(prediction: str | None, ground_truth: str) -> Match:
         return by_rule
     if _UNREAD.search(predicted + truth):
         return "undecided"
-    return _comparer.compare(predicted, truth)
+    found = _comparer.compare(predicted, truth)
+    return "undecided" if found == "incorrect" and (_has_words(predicted) or _has_words(truth)) else found
+
+
+def _has_words(text: str) -> bool:
+    """math-verify takes words for products of letters: "five" is not 5 to it."""
+    return any(word not in _FUNCTIONS for word in _WORD.findall(_COMMAND.sub(" ", text).casefold()))
 
 
 def _powers(text: str) -> str:

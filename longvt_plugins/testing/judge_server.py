@@ -25,11 +25,13 @@ Score = Callable[[str, str, str], float]
 
 FAULTS = (
     *("500", "429", "hang", "reset", "half_reply", "not_json", "wrong_body"),
-    *("reply_not_json", "reply_wrong_schema", "empty_reply"),
+    *("reply_not_json", "reply_wrong_schema", "empty_reply", "reply_cut_off", "reply_in_parts"),
 )
 """HTTP 500; 429 with Retry-After; no answer at all; the connection reset; a body cut in the middle; a body that is no
-JSON; JSON that is no completion; a verdict that is no JSON, has another schema, or is empty."""
+JSON; JSON that is no completion; a verdict that is no JSON, has another schema, is empty, or ended at ``max_tokens``;
+content that is a list. The last two come with a ``usage`` that counts nothing."""
 
+COUNTED = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 _BLOCK = r"\[{name} (\w+)\]\n(.*?)\n\[/{name} \1\]"
 
 
@@ -180,23 +182,28 @@ class JudgeServer:
                 return await self._send(writer, 200, "<html>Bad gateway</html>")
             case "wrong_body":
                 return await self._send(writer, 200, {"status": "ok", "score": 1})
+        verdict = json.dumps({"reason": "scripted", "score": self.score(*texts)})
+        if fault == "reply_cut_off":
+            return await self._send(writer, 200, self._completion(verdict, "length", usage={}))
+        if fault == "reply_in_parts":
+            return await self._send(writer, 200, self._completion([{"type": "text", "text": verdict}], usage=None))
         reply = {
             "reply_not_json": "I would say that it is right, maybe 1.",
             "reply_wrong_schema": '{"rating": 1, "out_of": 2}',
             "empty_reply": "",
-        }.get(fault) or json.dumps({"reason": "scripted", "score": self.score(*texts)})
-        return await self._send(writer, 200, self._completion("" if fault == "empty_reply" else reply))
+        }.get(fault, verdict)
+        return await self._send(writer, 200, self._completion(reply))
 
-    def _completion(self, content: str) -> dict[str, Any]:
+    def _completion(self, content: Any, finish_reason: str = "stop", usage: Any = COUNTED) -> dict[str, Any]:
         return {
             "id": "chatcmpl-0",
             "object": "chat.completion",
             "created": 0,
             "model": self.model,
             "choices": [
-                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}},
+                {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content}},
             ],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            "usage": usage,
         }
 
     async def _send(self, writer: asyncio.StreamWriter, status: int, body: Any, headers: str = "") -> bool:

@@ -63,7 +63,31 @@ def test_extract(text, answer):
         ("a dog", "A", None, "undecided"),
         ("A dog", "A", None, "undecided"),
         ("B or C", "B", None, "undecided"),
+        ("**B**", "B", None, "correct"),
+        ("Yes", "true", None, "correct"),
+        ("no", "True", None, "incorrect"),
     ],
 )
 def test_match(prediction, truth, options, match):
     assert match_answer(prediction, truth, options) == match
+
+
+@pytest.mark.parametrize("options", [COLOURS, ["A. blue", "B. green", "C. red"], ["(A) blue", "(B) green", "(C) red"]])
+@pytest.mark.parametrize(
+    "form",
+    ["{0}", "({0})", "{0}.", "{0}。", "\uff08{0}\uff09", "[{0}]", "**{0}**", "\\boxed{{{0}}}", "{0}. {1}", "({0}) {1}", 
+     "{0}) {1}", "{0}: {1}", "{0}、{1}", "{0}\uff1a{1}", "{0} {1}", "{0} - {1}", "{0}, {1}", "{1}", "Option {0}",
+     "The answer is {0}", "Answer: {0}.", "the correct answer is {1}"],
+)  # fmt: skip
+def test_an_option_in_every_common_form(form, options):
+    for letter, text in zip("ABC", COLOURS, strict=True):
+        said = form.format(letter, text)
+        assert match_answer(said, "C", options) == ("correct" if letter == "C" else "incorrect"), said
+        assert match_answer(said, options[2], options) == ("correct" if letter == "C" else "incorrect"), said
+
+
+@pytest.mark.parametrize(
+    "said", ["B or C", "C and B", "B, C", "C. blue", "C blue", "not C", "The answer is B or C", "CC"]
+)
+def test_what_names_no_option_or_two_is_wrong(said):
+    assert match_answer(said, "C", COLOURS) == "incorrect"

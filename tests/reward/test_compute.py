@@ -1,11 +1,19 @@
 """One trajectory to one record: parts, abstention, faults, and verl's signature."""
 
+import asyncio
+import errno
+import importlib
+
 import pytest
 
 from longvt_plugins.errors import DataError, JudgeError
 from longvt_plugins.reward import JudgeConfig, RewardConfig, compute_reward, compute_score, judged_reward
+from longvt_plugins.reward.compute import judge_of
+from longvt_plugins.reward.ledger import Ledger
 from longvt_plugins.testing.judge_server import JudgeServer
-from longvt_plugins.types import CallRecord, CropCall, CropOutcome, Fault, RewardRecord, Transcript, Turn
+from longvt_plugins.types import CallRecord, CropCall, CropOutcome, Fault, MediaRef, RewardRecord, Transcript, Turn
+
+compute = importlib.import_module("longvt_plugins.reward.compute")
 
 CALL = '<tool_call>\n{"name": "crop_video", "arguments": {}}\n</tool_call>'
 
@@ -210,6 +218,40 @@ async def test_verl_hands_the_router_to_the_judge():
         address = server.url.removeprefix("http://").removesuffix("/v1")
         record = await compute_score("longvt", "", "crimson", extra, reward_router_address=address, judge={})
     assert record["decided_by"] == "judge" and not record["stop"]
+
+
+async def test_a_full_disk_under_the_ledger_ends_the_run(tmp_path, monkeypatch):
+    def full(self, entry):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Ledger, "append", full)
+    with JudgeServer() as server:
+        extra = {"longvt": transcript().model_dump(mode="json")}
+        judge = {"endpoints": [server.url], "ledger": str(tmp_path / "l")}
+        record = await compute_score("longvt", "", "crimson", extra, judge=judge)
+    assert record["stop"] and record["abstained"] and "No space left" in record["reason"]
+
+
+def test_segments_speak_of_the_first_video():
+    def seen(path):
+        media = MediaRef(path=path, identity="1-1", times_s=(10.0,), size=(28, 28))
+        outcome = CropOutcome(status="ok", reply="", span_s=(10.0, 14.0), media=media, times_s=(10.0,))
+        shown = tuple(media.model_copy(update={"path": name}) for name in ("/v/first.mp4", "/v/second.mp4"))
+        calls = (CallRecord(turn=0, call=CropCall(raw=CALL), outcome=outcome),)
+        return reward(transcript(calls=calls, overview=shown))
+
+    assert (seen("/v/first.mp4").grounding, seen("/v/second.mp4").grounding) == (1.0, 0.0)
+
+
+def test_connections_of_ended_event_loops_are_let_go():
+    config = JudgeConfig(endpoints=["http://127.0.0.1:9/v1"])
+
+    async def judge():
+        return judge_of(config)
+
+    first, second = asyncio.run(judge()), asyncio.run(judge())
+    assert second is not first and second.breaker is first.breaker
+    assert not any(loop.is_closed() for loop in list(compute._judges)[:-1])
 
 
 async def test_what_must_end_a_run_is_marked_because_verl_hides_what_a_reward_raises():

@@ -1,6 +1,8 @@
 """One call for equal questions across tasks, threads and processes; nothing recorded is lost or asked again."""
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -140,6 +142,15 @@ def test_one_ledger_per_file_and_process(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     assert open_ledger(tmp_path / "l") is open_ledger(tmp_path / "link" / "l")
     assert open_ledger(None) is not open_ledger(None)
+
+
+def test_a_file_system_without_record_locks_is_refused_and_never_waited_for(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", unsupported)
+    with pytest.raises(ConfigError, match=r"No locks available.*with record locks"):
+        Ledger(tmp_path / "l")
 
 
 ASK = """

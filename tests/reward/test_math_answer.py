@@ -31,6 +31,12 @@ pytest.importorskip("math_verify", reason="the extra 'math' is not installed")
         (r"\boxed{}", "2", "undecided"),
         ("2", "", "undecided"),
         ("x" * 5000, "2", "undecided"),
+        ("five", "5", "undecided"),
+        ("the answer is B", "B", "correct"),
+        ("红色", "红", "undecided"),
+        ("triangle ABC", r"\triangle ABC", "undecided"),
+        ("sin x", r"\cos x", "incorrect"),
+        ("5 cm", "7 cm", "incorrect"),
     ],
 )
 def test_match(prediction, truth, match):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.reward.compute import judged_reward, listed
 from longvt_plugins.reward.config import RewardConfig
 from longvt_plugins.reward.conversation import text_of, transcript_of_messages, transcript_of_text
 from longvt_plugins.types import RewardRecord, Transcript
+
+if TYPE_CHECKING:
+    from longvt_plugins.reward.judge import Judge
 
 REFERENCES = ("ground_truth", "solution", "answer")
 """Columns that may hold the true answer; the first that is there does."""
@@ -20,6 +24,7 @@ async def score_batch(
     columns: Mapping[str, Any],
     config: RewardConfig,
     prompts: Sequence[Any] | None = None,
+    judge: Judge | None = None,
 ) -> list[RewardRecord]:
     """Score all at once.
 
@@ -27,7 +32,8 @@ async def score_batch(
         completions: messages, or one string each (then no call counts as executed, unless ``config.from_text``).
         columns: lists as long as ``completions``: a reference (``REFERENCES``), and optionally ``question``,
             ``options``, ``segments`` and ``data_source``.
-        prompts: where ``question`` is no column, its text is the last user message.
+        prompts: where ``question`` is no column, its text is the last user message before the policy's first.
+        judge: ``None``: that of ``config``, which lives as long as the event loop.
     """
     reference = next((name for name in REFERENCES if name in columns), None)
 
@@ -44,6 +50,7 @@ async def score_batch(
             config=config,
             question=str(question),
             data_source=str(cell("data_source", "")),
+            judge=judge,
         )
 
     return list(await asyncio.gather(*map(score, range(len(completions)))))
@@ -60,5 +67,7 @@ def _transcript(completion: Any, config: RewardConfig) -> Transcript:
 def _question(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
-    users = [text_of(message.get("content")) for message in prompt if message.get("role") == "user"]
+    # Later ones are what an environment says meanwhile.
+    asking = takewhile(lambda message: message.get("role") != "assistant", prompt)
+    users = [text_of(message.get("content")) for message in asking if message.get("role") == "user"]
     return users[-1] if users else ""

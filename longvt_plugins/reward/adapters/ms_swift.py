@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from swift.rewards.orm import AsyncORM, orms
 
+from longvt_plugins.reward.compute import new_judge
 from longvt_plugins.reward.config import RewardConfig
 from longvt_plugins.types import RewardRecord
 
@@ -36,7 +38,10 @@ def register(name: str = "longvt", **options: Any) -> type[AsyncORM]:
         async def __call__(self, completions: Sequence[str], **columns: Any) -> list[float]:
             conversations = columns.pop("messages", None)
             said = [_after_the_question(messages) for messages in conversations] if conversations else completions
-            records = await score_batch(said, columns, config, prompts=conversations)
+            # ms-swift has an event loop for every batch, and connections end with theirs.
+            judge = new_judge(config.judge) if config.judge else None
+            async with judge or nullcontext():
+                records = await score_batch(said, columns, config, conversations, judge)
             return neutral(records, _questions(columns, conversations, len(records)))
 
     orms[name] = LongVT

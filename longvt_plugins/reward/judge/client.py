@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.reward.ledger import Ledger, LedgerEntry, open_ledger
+from longvt_plugins.reward.ledger import LedgerEntry, open_ledger
 from longvt_plugins.reward.verdict import parse_reply
 from longvt_plugins.types import AbstainCause, Verdict
 
@@ -33,16 +33,10 @@ _ENDPOINT_PAUSE_S = 0.05
 class Judge:
     """Belongs to the event loop in which it is first used. Close it with ``close()`` or ``async with``."""
 
-    def __init__(
-        self,
-        config: JudgeConfig,
-        ledger: Ledger | None = None,
-        breaker: Breaker | None = None,
-        model: str | None = None,
-    ):
+    def __init__(self, config: JudgeConfig, like: Judge | None = None):
         """
         Args:
-            ledger, breaker, model: to share with other event loops; by default those of ``config``.
+            like: of another event loop, whose ledger, breaker and model's name it shares.
         """
         if not config.endpoints or any(endpoint.url == ROUTER for endpoint in config.endpoints):
             raise ConfigError(
@@ -51,13 +45,13 @@ class Judge:
                 "Set judge.endpoints to a URL, or enable reward.reward_model.",
             )
         self.config = config
-        self.ledger = ledger or open_ledger(config.ledger)
+        self.ledger = like.ledger if like else open_ledger(config.ledger)
         self.calls = 0
         """Requests made, retries included."""
-        self.breaker = breaker or Breaker(config.breaker)
+        self.breaker = like.breaker if like else Breaker(config.breaker)
         self._endpoints = [Endpoint(endpoint, config) for endpoint in config.endpoints]
         self._admission = asyncio.Semaphore(sum(endpoint.concurrency for endpoint in config.endpoints))
-        self.model = config.model or model
+        self.model = like.model if like else config.model
         """``None`` until the first verdict, when the config names none."""
         self._naming: asyncio.Task[str] | None = None
 

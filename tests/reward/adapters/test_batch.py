@@ -42,6 +42,14 @@ async def test_the_question_is_a_column_or_the_last_user_message():
         assert record.reason == "the question, repeated"
 
 
+async def test_what_an_environment_says_later_is_not_the_question():
+    prompt = [{"role": "user", "content": "Which colour is it?"}, *LOOKED, {"role": "user", "content": "Think again."}]
+    columns = {"answer": ["crimson"]}
+    with JudgeServer() as server:
+        await score_batch([LOOKED], columns, RewardConfig(judge={"endpoints": [server.url]}), [prompt])
+    assert server.asked == [("Which colour is it?", "crimson", "red")]
+
+
 async def test_a_missing_reference_abstains():
     (record,) = await score_batch(["<answer>red</answer>"], {}, RewardConfig())
     assert record.abstained and record.reason == "the sample has no ground truth"

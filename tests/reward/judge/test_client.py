@@ -69,8 +69,38 @@ async def test_nobody_listens():
         url = server.url
     (verdict,) = await ask(config(url, model="m", deadline_s=0.5), "a red car")
     assert verdict.cause == "unreachable" and "APIConnectionError" in verdict.reason
-    (verdict,) = await ask(config(url), "a red car")
-    assert verdict.cause == "unreachable"
+    (verdict,) = await ask(config(url, deadline_s=0.5), "a red car")
+    assert verdict.cause == "unreachable" and "no model was named in 0.5 s; /models" in verdict.reason
+
+
+async def test_a_judge_without_a_name_is_waited_for_like_any_other():
+    with JudgeServer() as server:
+        server.stop()
+        async with Judge(config(server, breaker={"window": 4, "at_least": 2})) as judge:
+            asked = [asyncio.create_task(judge.verdict("?", "yes it is", f"n {i}")) for i in range(8)]
+            await asyncio.sleep(0.2)
+            server.start()
+            verdicts = await asyncio.gather(*asked)
+    assert {(v.status, v.judge_id) for v in verdicts} == {("ok", "scripted-judge")}
+
+
+async def test_a_judge_of_another_loop_passes_on_what_it_learnt():
+    with JudgeServer() as server:
+        async with Judge(config(server)) as first:
+            await first.verdict("?", "yes it is", "n")
+        second = Judge(config(server), like=first)
+        assert second.model == "scripted-judge" and second.ledger is first.ledger and second.breaker is first.breaker
+        await second.close()
+
+
+async def test_a_servers_error_may_hold_half_a_character():
+    class Odd(JudgeServer):
+        async def _answer(self, writer, fault, texts):
+            return await self._send(writer, 418, '{"error": {"message": "\\ud83d teapot"}}')
+
+    with Odd() as server:
+        (verdict,) = await ask(config(server), "a red car")
+    assert verdict.cause == "refused" and "teapot" in verdict.reason
 
 
 async def test_a_dead_endpoint_is_left_and_found_again():
