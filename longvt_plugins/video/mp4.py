@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .index import FrameIndex, decodable
-from .samples import sample_map
+from .samples import sample_map, sample_sizes
 
 MAX_TABLE_BYTES = 64 << 20
 MAX_SAMPLES = 1 << 22
@@ -140,6 +140,10 @@ def _track_index(trak: dict, mdia: dict, movie_timescale: int, file_size: int) -
         raise Unreadable("tables missing")
     timescale = _timescale(mdia[b"mdhd"])
     samples = _sample_count(stbl, min(file_size, MAX_SAMPLES))
+    sizes = sample_sizes(stbl, samples)
+    if sizes is not None and not sizes.all():
+        # Shows nothing, and is no packet to a demuxer.
+        raise Unreadable("an empty sample")
     runs = _table(stbl[b"stts"], ">u4", 2)
     if (runs[:, 1] >= 1 << 31).any() or runs[:, 0].sum() != samples:
         raise Unreadable("stts")

@@ -116,6 +116,20 @@ def test_a_changed_file_is_indexed_again(tmp_path):
     assert len(probe(path).times_s) == 45
 
 
+def test_an_empty_sample_is_no_frame(good, tmp_path):
+    """Muxers write one to repeat a frame; a demuxer gives nothing for it."""
+    data = bytearray(good["h264"].read_bytes())
+    sizes = data.index(b"stsz")
+    count = struct.unpack_from(">I", data, sizes + 12)[0]
+    struct.pack_into(">I", data, sizes + 16 + 4 * (count - 1), 0)
+    path = tmp_path / "empty.mp4"
+    path.write_bytes(data)
+    assert read_tables(str(path)) is None
+    times_s, pixels = decode_all(path)
+    assert len(times_s) == count - 1 == len(probe(path).times_s)
+    np.testing.assert_array_equal(read_frames(path, times_s[-1:]).pixels[0], pixels[-1])
+
+
 @pytest.mark.parametrize("box", [b"stts", b"ctts", b"stss", b"elst", b"stsd", b"stsz", b"stsc", b"stco"])
 def test_counts_a_file_cannot_hold_take_no_memory(good, tmp_path, box):
     import tracemalloc
