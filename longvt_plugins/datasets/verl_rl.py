@@ -93,6 +93,12 @@ class LongVTDataset(RLHFDataset):
         return dataframe.select(kept) if overlong else dataframe
 
     @property
+    def agents(self) -> set[str]:
+        """Agent loops that rows name; empty: the recipe's for all."""
+        rows = self.dataframe if self._names_agents else ()
+        return {row["agent_name"] for row in rows}
+
+    @property
     def shrunk(self) -> int:
         """Prompts that show less than the overview, to fit."""
         return len(self._shrunk)

@@ -26,6 +26,7 @@ from longvt_plugins.tools.options import CropOptions
 from longvt_plugins.tools.tool_file import read_tools
 from longvt_plugins.trainer import options as trainer_options
 from longvt_plugins.trainer import preflight
+from longvt_plugins.trainer.inclusion import GROUP_ESTIMATORS
 from longvt_plugins.types import RewardRecord
 
 from .compose import files_of
@@ -34,7 +35,6 @@ from .finding import Finding
 TRAINER_MODES = ("sync", "colocate_async", "separate_async", "longvt_sync")
 ENGINES = ("vllm", "sglang")
 AGENT_LOOPS = ("single_turn_agent", "tool_agent", "longvt_agent")
-GROUP_ESTIMATORS = ("grpo", "gdpo", "grpo_passk", "rloo", "opo", "reinforce_plus_plus_baseline")
 
 
 def unresolved_values(recipe: DictConfig) -> list[Finding]:
@@ -218,6 +218,8 @@ def trainer(recipe: DictConfig) -> Iterator[Finding]:
     elif mode == "longvt_sync" and not ours:
         what = f"default_agent_loop={agent.default_agent_loop} with trainer_mode=longvt_sync"
         yield Finding("agent-loop", what, "the trainer reads the transcript of longvt_agent", "Use longvt_agent.")
+    if mode == "longvt_sync":
+        yield from _errors("algorithm", lambda: preflight.check_algorithm(recipe))
     if ours and not recipe.reward.custom_reward_function.path:
         what = "reward.custom_reward_function.path=null"
         why = "verl's built-in score knows none of LongVT's sources"
@@ -236,7 +238,7 @@ def options(recipe: DictConfig) -> Iterator[Finding]:
     """What the loop, the reward, the tool, the dataset and the trainer would refuse, each by itself."""
     data, rollout = recipe.data, recipe.actor_rollout_ref.rollout
     yield from _errors("loop-option", lambda: LoopOptions.of(rollout, data.max_response_length))
-    yield from _errors("reward-option", lambda: preflight.check_reward(recipe.reward.custom_reward_function))
+    yield from _errors("reward-option", lambda: preflight.check_reward(recipe.reward))
     yield from _errors("trainer-option", lambda: trainer_options.read_options(recipe.trainer))
     yield from _errors("hardware", lambda: preflight.check_hardware(recipe))
     yield from _errors("tool-option", lambda: _crops(recipe))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.episode import Episode, write_call
 from longvt_plugins.errors import ProfileError
-from longvt_plugins.tokens.media import media_of, pixels_of
+from longvt_plugins.tokens.media import PLACEHOLDER, media_of, pixels_of
 from longvt_plugins.tokens.profiles import MediaProfile
 from longvt_plugins.tools.crop_video import text_tokens
 from longvt_plugins.tools.executor import execute
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _TOO_LONG = re.compile(r"context[ _]length|maximum model length")
 """OpenAI says it by a code, vLLM (``renderers/params.py``, ``v1/engine/input_processor.py``) and SGLang in words."""
-_PLACEHOLDER = re.compile(r"<\|(?:image|video)_pad\|>")
 """However the policy spelled it, sent back as text it is one, and no frame belongs to it."""
 
 
@@ -165,7 +164,7 @@ class OpenAILoop:
             state.used += state.last_tokens
         if choice.logprobs and choice.logprobs.content:
             state.entropy = _entropy(choice.logprobs.content, state.entropy)
-        if forged := _PLACEHOLDER.search(text):
+        if forged := PLACEHOLDER.search(text):
             return text[: forged.start()], "vision_tokens"
         return text, "length_limit" if choice.finish_reason == "length" else None
 

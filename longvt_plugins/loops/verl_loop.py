@@ -18,6 +18,7 @@ import asyncio
 import json
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,7 +32,7 @@ from verl.utils.tokenizer import get_processor_token_id
 
 from longvt_plugins.episode import Episode, Step
 from longvt_plugins.errors import NoRoomError, PromptTooLongError
-from longvt_plugins.tokens.media import media_of
+from longvt_plugins.tokens.media import PLACEHOLDER, media_of
 from longvt_plugins.tokens.profiles import profile_named
 from longvt_plugins.tools.crop_video import fault_outcome
 from longvt_plugins.tools.options import Room
@@ -118,7 +119,7 @@ class LongVTAgentLoop(ToolAgentLoop):
                 len(agent_data.response_ids) > room or kept[-1:] != [self.tokenizer.eos_token_id]
             )
             cut: EndedBy | None = "length_limit" if full else None
-            forged = next((n for n, token in enumerate(kept) if token in self.placeholders), None)
+            forged = self._forged(kept)
             if forged is not None:
                 cut, kept = "vision_tokens", kept[:forged]
                 _drop_last(agent_data, len(agent_data.response_ids) - forged)
@@ -128,6 +129,17 @@ class LongVTAgentLoop(ToolAgentLoop):
             agent_data.messages[-1]["content"] = text
             self.step = self.episode.policy_turn(text, len(kept), cut)
         return AgentState.TERMINATED if self.step.ended_by else AgentState.PROCESSING_TOOLS
+
+    def _forged(self, ids: Sequence[int]) -> int | None:
+        """Index of the token that makes a placeholder of frames, by itself or as the end of a spelled one, which verl
+        decodes and its processor counts."""
+        whole = next((n for n, token in enumerate(ids) if token in self.placeholders), None)
+        ids = ids[:whole]
+
+        def spelled(count: int) -> bool:
+            return PLACEHOLDER.search(self.tokenizer.decode(ids[:count], skip_special_tokens=True)) is not None
+
+        return bisect_left(range(len(ids)), True, key=lambda n: spelled(n + 1)) if spelled(len(ids)) else whole
 
     async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
         with self._ours():
@@ -161,7 +173,7 @@ class LongVTAgentLoop(ToolAgentLoop):
         response, reward, details = await self._call_tool(function, tools_kwargs, agent_data)
         agent_data.tool_rewards.append(reward or 0.0)
         outcome = details.get("outcome")
-        if outcome is None:
+        if not isinstance(outcome, CropOutcome):
             # Another tool answered, or verl in its place: unknown tool, or an exception in it.
             outcome = CropOutcome(status="foreign", reply=response.text or "", seconds=time.monotonic() - started)
         return outcome, [image for image in response.image or () if image is not None]

@@ -16,12 +16,12 @@ from verl.workers.rollout.replica import TokenOutput
 
 from longvt_plugins.verify.rollout import worker_outputs
 
-Script = Callable[[int, list[int]], str]
+Script = Callable[[int, list[int]], str | list[int]]
 """``(turn, prompt_ids) -> text`` of the policy's next turn, without the end token."""
 
 
 class ScriptedClient(LLMServerClient):
-    """Answers the k-th generation of a trajectory with ``script(k, prompt_ids)``."""
+    """Answers the k-th generation of a trajectory with ``script(k, prompt_ids)``: text, which is ended, or tokens."""
 
     def __init__(self, config: DictConfig, tokenizer, script: Script):
         super().__init__(config)
@@ -34,7 +34,8 @@ class ScriptedClient(LLMServerClient):
         turn = self._turns.get(request_id, 0)
         self._turns[request_id] = turn + 1
         self.images_seen.append(list(image_data or ()))
-        ids = self._tokenizer.encode(self._script(turn, prompt_ids) + "<|im_end|>", add_special_tokens=False)
+        said = self._script(turn, prompt_ids)
+        ids = self._tokenizer.encode(said + "<|im_end|>", add_special_tokens=False) if isinstance(said, str) else said
         steps = {"global_steps": 0, "min_global_steps": 0, "max_global_steps": 0}
         return TokenOutput(token_ids=ids, log_probs=[-0.5] * len(ids), stop_reason="completed", extra_fields=steps)
 

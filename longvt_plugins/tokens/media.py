@@ -6,6 +6,7 @@ them (``pixels_of``). So rows and trajectories stay small, and a video is decode
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import clip_store
 
+PLACEHOLDER = re.compile(r"<\|(?:image|video)_pad\|>")
+"""What a processor counts as a medium, in text as well."""
 TICKS_PER_S = 1000
 """Video metadata counts frames; at this rate a frame number is a time in milliseconds."""
 

@@ -17,6 +17,7 @@ from verl.tools.schemas import OpenAIFunctionToolSchema, ToolResponse
 from longvt_plugins.types import MediaRef
 from longvt_plugins.video import clip_store
 
+from .crop_video import fault_outcome
 from .executor import execute
 from .options import Room, read_options
 
@@ -47,7 +48,12 @@ class CropVideoTool(BaseTool):
         outcome = await execute(parameters, videos, replace(self.options, room=room))
         if outcome.media is None:
             return ToolResponse(text=outcome.reply), 0.0, {"outcome": outcome}
-        images = await asyncio.to_thread(images_of, outcome.media)
+        try:
+            images = await asyncio.to_thread(images_of, outcome.media)
+        except Exception as error:
+            # verl would tell the policy what it says, the path of the file with it.
+            outcome = fault_outcome(error, outcome.seconds)
+            return ToolResponse(text=outcome.reply), 0.0, {"outcome": outcome}
         return ToolResponse(text=outcome.text_with_times(), image=images), 0.0, {"outcome": outcome}
 
     async def release(self, instance_id: str, **kwargs: Any) -> None:

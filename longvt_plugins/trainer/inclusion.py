@@ -1,4 +1,4 @@
-"""Who takes part in a group's advantage: scored trajectories, if the group has at least two of them."""
+"""Who takes part in a group's advantage: scored trajectories, if the group has something to compare them with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longvt_plugins.errors import ConfigError, JudgeError, RolloutError
+
+GROUP_ESTIMATORS = ("grpo", "gdpo", "grpo_passk", "rloo", "opo", "reinforce_plus_plus_baseline")
+"""verl's ``algorithm.adv_estimator`` that compare the trajectories of a prompt with each other."""
+
+
+def least_scored(estimator: str) -> int:
+    """How many scored trajectories a group needs to be trained on: two where they are compared."""
+    return 2 if estimator in GROUP_ESTIMATORS else 1
 
 
 def scored(extra_fields: Mapping[str, Any]) -> bool:

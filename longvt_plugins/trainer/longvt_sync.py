@@ -31,10 +31,10 @@ from longvt_plugins.types import RewardRecord, TrajectoryRecord, Transcript
 
 from . import group_filter, trajectory_log
 from .components import component_advantages
-from .inclusion import check_survivors, included, scored
+from .inclusion import check_survivors, included, least_scored, scored
 from .metrics import metrics as metrics_of
 from .options import read_options
-from .preflight import preflight
+from .preflight import check_agents, preflight
 from .progress import Progress
 from .rows import get_rows, group_of, put_rows
 
@@ -75,6 +75,11 @@ class LongVTTrainer(PPOTrainerSync):
         self._at("starting workers and rollout engine")
         super()._setup()
 
+    def _init_dataloader(self) -> None:
+        super()._init_dataloader()
+        for dataset in (self.train_dataset, self.val_dataset):
+            check_agents(getattr(dataset, "agents", ()))
+
     def on_init_end(self) -> None:
         self._at("first weight sync")
         super().on_init_end()
@@ -98,7 +103,7 @@ class LongVTTrainer(PPOTrainerSync):
         metrics["longvt/update_skipped"] = float(len(excluded) == len(real))
         if len(excluded) == len(real):
             return batch
-        with self._masked_out(batch, excluded):
+        with self._masked_out(batch, excluded, len(batch.keys) - len(real)):
             return super()._update_actor(batch, metrics)
 
     def _save_checkpoint(self) -> None:
@@ -120,7 +125,8 @@ class LongVTTrainer(PPOTrainerSync):
         extra = get_rows(batch, ["extra_fields"])["extra_fields"]
         real = [not tag.get("is_padding", False) for tag in batch.tags]
         groups = [group_of(key) for key in batch.keys]
-        take_part = included(groups, [is_real and scored(fields) for is_real, fields in zip(real, extra, strict=True)])
+        has_score = [is_real and scored(fields) for is_real, fields in zip(real, extra, strict=True)]
+        take_part = included(groups, has_score, least_scored(self.config.algorithm.adv_estimator))
         self._included.update(zip(batch.keys, take_part, strict=True))
         if all(take_part) and not self.components:
             return super()._compute_advantage(batch, metrics)
@@ -157,7 +163,7 @@ class LongVTTrainer(PPOTrainerSync):
         return everything
 
     @contextmanager
-    def _masked_out(self, batch, excluded: list[str]) -> Iterator[None]:
+    def _masked_out(self, batch, excluded: list[str], padding: int) -> Iterator[None]:
         """Take rows out of the update: their advantage is 0, but a KL or entropy term and the token count see them."""
         if not excluded:
             yield
@@ -166,7 +172,7 @@ class LongVTTrainer(PPOTrainerSync):
         columns = get_rows(subset, ["response_mask", "loss_mask"])
         # A mini-batch without a single token would divide by zero. Only so many rows can fill one.
         actor = self.config.actor_rollout_ref
-        can_fill_one = len(excluded) >= actor.actor.ppo_mini_batch_size * actor.rollout.n
+        can_fill_one = len(excluded) + padding >= actor.actor.ppo_mini_batch_size * actor.rollout.n
         masked = {name: [_mask_without(row, can_fill_one) for row in rows] for name, rows in columns.items()}
         put_rows(excluded, batch.partition_id, masked)
         try:
@@ -174,22 +180,29 @@ class LongVTTrainer(PPOTrainerSync):
         finally:
             put_rows(excluded, batch.partition_id, columns)
 
-    def _compute_metrics(self, batch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
-        super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
+    def step(self, metrics: dict, timing_raw: dict):
+        batch = super().step(metrics, timing_raw)
         started = time.perf_counter()
-        records = self._records(batch, "train")
-        trajectory_log.write(f"{self.folder}/trajectories", "train", self.global_steps, records)
-        metrics.update(metrics_of(records))
-        metrics.update(_score_metrics(records))
+        # Before the checkpoint, after which nobody makes them again, and the validation, which may end the run.
+        self._trained = self._records(batch, "train")
+        trajectory_log.write(f"{self.folder}/trajectories", "train", self.global_steps, self._trained)
         self._included.clear()
         metrics["longvt/time/trajectories"] = time.perf_counter() - started
+        return batch
+
+    def _compute_metrics(self, batch, metrics: dict, timing_raw: dict, global_steps: int, epoch: int) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
+        metrics.update(metrics_of(self._trained))
+        # With KL in the reward, rewards are more than scores.
+        names = ["critic/score"] if self.config.algorithm.use_kl_in_reward else ["critic/score", "critic/rewards"]
+        metrics.update(_score_metrics(self._trained, names))
 
     def _validate(self) -> dict[str, float]:
         self._validation: list[TrajectoryRecord] = []
         val_metrics = super()._validate()
         trajectory_log.write(f"{self.folder}/trajectories", "val", self.global_steps, self._validation)
         ours = metrics_of(self._validation)
-        return val_metrics | {f"val-{name}": value for name, value in ours.items()}
+        return _of_scored(val_metrics) | {f"val-{name}": value for name, value in ours.items()}
 
     def _rolled_out(self, batch) -> None:
         check_survivors([group_of(key) for key in batch.keys], get_rows(batch, ["extra_fields"])["extra_fields"])
@@ -253,13 +266,16 @@ def _mask_without(mask: torch.Tensor, keep_one: bool) -> torch.Tensor:
     return masked
 
 
-def _score_metrics(records: list[TrajectoryRecord]) -> dict[str, float]:
+def _of_scored(metrics: dict[str, float]) -> dict[str, float]:
+    """verl's metrics of a validation, with its accuracy over what was judged: to verl, what was not is wrong."""
+    judged = {name.partition("/")[2].replace("/acc_success_only/", "/acc/"): value for name, value in metrics.items()}
+    return {name: judged[name.partition("/")[2]] if "/acc/" in name else value for name, value in metrics.items()}
+
+
+def _score_metrics(records: list[TrajectoryRecord], names: list[str]) -> dict[str, float]:
     """verl's ``critic/score/*`` over the scored trajectories: a 0 that stands for no score is not one."""
     values = [record.reward.score for record in records if not (record.reward.abstained or record.reward.faulted)]
     if not values:
         return {}
-    return {
-        "critic/score/mean": sum(values) / len(values),
-        "critic/score/max": max(values),
-        "critic/score/min": min(values),
-    }
+    found = {"mean": sum(values) / len(values), "max": max(values), "min": min(values)}
+    return {f"{name}/{key}": value for name in names for key, value in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -14,6 +15,8 @@ from longvt_plugins.reward import RewardConfig
 from longvt_plugins.tokens.budget import check_suited
 from longvt_plugins.tokens.profiles import MediaProfile, check_stamp, profile_named
 from longvt_plugins.tools.tool_file import read_tools
+
+WITHOUT_TRANSCRIPT = ("dapo", "gdpo")
 
 
 def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfile:
@@ -29,7 +32,8 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
     """
     LoopOptions.of(config.actor_rollout_ref.rollout, config.data.max_response_length)
     check_hardware(config)
-    check_reward(config.reward.custom_reward_function)
+    check_reward(config.reward)
+    check_algorithm(config)
     profile = profile_named((config.data.get("longvt") or {}).get("profile"))
     model = os.path.expanduser(config.actor_rollout_ref.model.path)
     profile.check_model(_model_type(model))
@@ -50,13 +54,47 @@ def check_hardware(config: DictConfig) -> None:
         )
 
 
-def check_reward(function: DictConfig) -> None:
+def check_reward(reward: DictConfig) -> None:
     """verl hides what a reward raises, and goes on with the trajectories that are left."""
-    if function.get("path") == "pkg://longvt_plugins.reward":
-        try:
-            RewardConfig(**(function.get("reward_kwargs") or {}))
-        except ValueError as error:
-            raise ConfigError("reward_kwargs", str(error), "Correct reward.custom_reward_function.") from error
+    function, manager = reward.custom_reward_function, reward.reward_manager.name
+    if function.get("path") != "pkg://longvt_plugins.reward":
+        return
+    try:
+        RewardConfig(**(function.get("reward_kwargs") or {}))
+    except ValueError as error:
+        raise ConfigError("reward_kwargs", str(error), "Correct reward.custom_reward_function.") from error
+    if manager in WITHOUT_TRANSCRIPT:
+        raise ConfigError(
+            f"reward.reward_manager.name={manager}",
+            "does not hand the transcript to the reward (verl 0.9.1, experimental/reward_loop/reward_manager)",
+            "Leave it at naive; DAPO's group filter is algorithm.filter_groups.",
+        )
+
+
+def check_algorithm(config: DictConfig) -> None:
+    """What would train on the 0 that stands for no score, or on less than the recipe says."""
+    algorithm, critic = config.algorithm, config.critic.enable
+    components = (config.trainer.get("longvt") or {}).get("components")
+    if algorithm.adv_estimator == "gae" if critic is None else critic:
+        raise ConfigError(
+            "a critic",
+            "would learn that trajectories without a score return 0",
+            "Set algorithm.adv_estimator to one without a critic, such as grpo.",
+        )
+    if components and (algorithm.use_kl_in_reward or algorithm.adv_estimator != "grpo"):
+        raise ConfigError(
+            f"trainer.longvt.components with adv_estimator={algorithm.adv_estimator}, "
+            f"use_kl_in_reward={algorithm.use_kl_in_reward}",
+            "are GRPO's advantages of each component, and take the place of all others",
+            "Set adv_estimator=grpo and use_kl_in_reward=false, or leave components out.",
+        )
+
+
+def check_agents(names: Iterable[str]) -> None:
+    """Rows of other agent loops have no transcript: no reward, and nothing to record."""
+    others = sorted({*names} - {"longvt_agent"})
+    if others:
+        raise ConfigError(f"rows with agent_name {others}", "cannot be trained on by longvt_sync", "Leave them out.")
 
 
 def _check_tools(config: DictConfig, model: str) -> None:

@@ -132,6 +132,7 @@ def test_text_pictures_tools_and_none_mix(build, tmp_path):
     ]
     dataset = build(rows)
     assert [r["agent_name"] for r in dataset] == ["longvt_agent"] * 3 + ["single_turn_agent"]
+    assert dataset.agents == {"longvt_agent", "single_turn_agent"} and build(rows[:1]).agents == set()
     assert [bool(r["tools_kwargs"]) for r in dataset] == [True, False, False, True]
     assert [r["extra_info"].get("tool_selection") for r in dataset] == [None, None, ["none"], ["crop_video"]]
     images, _, _ = asyncio.run(LongVTDataset.process_multi_modal_info(dataset[2]["raw_prompt"], 14, None))

@@ -204,6 +204,17 @@ def test_a_policy_that_begins_with_a_vision_token_has_no_token_and_not_the_promp
     assert placeholders_match(output, tokenizer)
 
 
+@pytest.mark.parametrize("profile", ["frames-time", "native"])
+@pytest.mark.parametrize("name", ["image", "video"])
+def test_a_placeholder_spelled_by_other_tokens_ends_it_before_it_is_whole(worker, tokenizer, profile, name):
+    """verl decodes what it rolled out, and the processor finds more placeholders than media."""
+    spelled = [token for letter in f"<|{name}_pad|>" for token in tokenizer.encode(letter, add_special_tokens=False)]
+    before = tokenizer.encode("I see ", add_special_tokens=False)
+    output, (transcript,), _ = worker(lambda turn, _: before + spelled * 20, f"+data.longvt.profile={profile}")
+    assert transcript.ended_by == "vision_tokens" and transcript.fault is None
+    assert policy_text(output, 0, tokenizer) == f"I see <|{name}_pad|"
+
+
 def test_a_placeholder_that_a_call_spells_stays_text_in_the_reply(worker, tokenizer):
     spelled = r'<tool_call>{"name": "crop_video", "arguments": {"\u003c|image_pad|>": 1}}</tool_call>'
     output, (transcript,), _ = worker(lambda turn, _: spelled if turn == 0 else ANSWER)

@@ -3,10 +3,11 @@
 import pytest
 from verl.tools.tool_registry import load_all_tools
 
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.errors import ConfigError, VideoOpenError
 from longvt_plugins.registry import packaged_path
 from longvt_plugins.tools import CropVideoTool
 from longvt_plugins.tools.verl_tool import read_options
+from longvt_plugins.video import clip_store
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,17 @@ async def test_a_missing_video_is_a_failed_call_not_an_exception(tool):
     response, _, outcome = await crop(tool, {"start_time": 0, "end_time": 1}, ["/nowhere/a.mp4"])
     assert outcome.status == "failed" and outcome.error.kind == "VideoOpenError"
     assert "/nowhere" not in response.text, "paths are none of the policy's business"
+
+
+async def test_frames_that_are_gone_are_a_failed_call_and_name_no_file(tool, demo, monkeypatch):
+    def gone(media):
+        raise VideoOpenError(media.path, "is gone", "Restore it.")
+
+    monkeypatch.setattr(clip_store, "get", gone)
+    video = str(demo.folder / "data" / "street_0.mp4")
+    response, _, outcome = await crop(tool, {"start_time": 2, "end_time": 6}, [video])
+    assert outcome.status == "failed" and outcome.media is None and response.image is None
+    assert response.text == outcome.reply and "street_0" not in response.text
 
 
 def test_an_unknown_option_is_refused():

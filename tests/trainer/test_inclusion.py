@@ -3,7 +3,7 @@
 import pytest
 
 from longvt_plugins.errors import RolloutError
-from longvt_plugins.trainer.inclusion import check_survivors, included
+from longvt_plugins.trainer.inclusion import check_survivors, included, least_scored
 
 DEAD = {"longvt": {"fault": {"kind": "EngineDeadError", "message": "gone"}}}
 ALIVE = {"longvt": {"fault": None}}
@@ -20,6 +20,12 @@ ALIVE = {"longvt": {"fault": None}}
 )
 def test_a_group_needs_two(scored, expected):
     assert included(["g"] * 4, scored) == expected
+
+
+@pytest.mark.parametrize(("estimator", "least"), [("grpo", 2), ("rloo", 2), ("reinforce_plus_plus", 1), ("remax", 1)])
+def test_a_trajectory_that_is_compared_with_none_needs_none(estimator, least):
+    assert least_scored(estimator) == least
+    assert included(["a", "b"], [True, False], least_scored("reinforce_plus_plus")) == [True, False]
 
 
 def test_groups_do_not_help_each_other():

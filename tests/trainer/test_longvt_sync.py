@@ -128,6 +128,15 @@ def test_a_batch_of_abstentions_gives_zeros(queue, module):
     assert not advantages(module, batch).any()
 
 
+def test_without_groups_a_prompt_may_have_one_trajectory(queue, module):
+    trainer = make_trainer(module, "algorithm.adv_estimator=reinforce_plus_plus", "actor_rollout_ref.rollout.n=1")
+    batch, _ = put(queue, "lone", {"a": [1.2], "b": [None], "c": [0.0], "d": [0.7]})
+    trainer._compute_advantage(batch, {})
+    assert [trainer._included[key] for key in batch.keys] == [True, False, True, True]
+    rows = module.get_rows(batch, ["advantages"])["advantages"]
+    assert [bool(row.any()) for row in rows] == [True, False, True, True]
+
+
 def test_components_are_normalised_apart_and_only_among_the_included(queue, module):
     from longvt_plugins.trainer.components import component_advantages
 
@@ -166,6 +175,42 @@ def test_excluded_rows_are_masked_out_of_the_update_and_only_there(queue, module
         after = module.get_rows(batch, [name])[name]
         assert all(torch.equal(a, b) for a, b in zip(after, before[name], strict=True))
     assert metrics == {"longvt/update_skipped": 0.0}
+
+
+def test_rows_that_only_fill_a_batch_count_where_a_mini_batch_could_be_without_a_token(queue, module, monkeypatch):
+    trainer = make_trainer(module, "actor_rollout_ref.actor.ppo_mini_batch_size=2")
+    monkeypatch.setattr(trainer, "_at", lambda phase: None, raising=False)
+    batch, _ = put(queue, "filled", {"a": [1.0, 0.0, 1.0, 0.0], "b": [None] * N, "padding": [0.0] * N})
+    batch.tags = [{"is_padding": key.startswith("padding")} for key in batch.keys]
+    trainer._compute_advantage(batch, {})
+    seen = {}
+
+    def update(self, batch, metrics):
+        seen.update(zip(batch.keys, module.get_rows(batch, ["response_mask"])["response_mask"], strict=True))
+
+    monkeypatch.setattr(module.PPOTrainerSync, "_update_actor", update)
+    trainer._update_actor(batch, {})
+    assert all(seen[key].sum() == 1 for key in batch.keys if key.startswith("b_"))
+
+
+def test_trajectories_are_written_before_anything_can_end_the_run(module, monkeypatch, tmp_path):
+    trainer = make_trainer(module)
+    trainer.folder, trainer.global_steps = str(tmp_path), 7
+    monkeypatch.setattr(module.PPOTrainerSync, "step", lambda self, metrics, timing_raw: "batch")
+    monkeypatch.setattr(trainer, "_records", lambda batch, split: [])
+    metrics = {}
+    assert trainer.step(metrics, {}) == "batch" and "longvt/time/trajectories" in metrics
+    assert (tmp_path / "trajectories" / "train" / "step_000007.jsonl").exists()
+
+
+def test_what_nobody_could_judge_is_not_wrong_in_verls_own_metrics(module):
+    infos = {"acc": [1.0, 1.0, None, None], "reward": [1.2, 1.2, 0.0, 0.0]}
+    stock = module.PPOTrainerSync._val_metrics_update(
+        None, ["s"] * 4, ["a", "a", "b", "b"], infos, [], {("s", "a"): 2, ("s", "b"): 2}
+    )
+    ours = module._of_scored(stock)
+    assert stock["val-core/s/acc/mean@2"] == 0.5 and ours["val-core/s/acc/mean@2"] == 1.0
+    assert {name for name in stock if stock[name] != ours[name]} <= {name for name in stock if "/acc/" in name}
 
 
 def test_a_batch_without_a_score_is_no_update(queue, module, monkeypatch):

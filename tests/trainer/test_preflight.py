@@ -7,7 +7,7 @@ import pytest
 from longvt_plugins.errors import ConfigError, ProfileError
 from longvt_plugins.registry import packaged_path
 from longvt_plugins.tokens.profiles import check_stamp, stamp
-from longvt_plugins.trainer.preflight import preflight
+from longvt_plugins.trainer.preflight import check_agents, check_algorithm, preflight
 
 
 def test_a_good_recipe_passes(demo, tmp_path):
@@ -27,6 +27,9 @@ def test_a_good_recipe_passes(demo, tmp_path):
         ("+reward.custom_reward_function.reward_kwargs.anwser=1", ConfigError, "anwser"),
         ("+reward.custom_reward_function.reward_kwargs.judge={endpoints: [ftp://x]}", ConfigError, "ftp"),
         ("actor_rollout_ref.actor.use_kl_loss=true", ConfigError, "KL term without a GPU"),
+        ("reward.reward_manager.name=dapo", ConfigError, "does not hand the transcript"),
+        ("algorithm.adv_estimator=gae", ConfigError, "a critic"),
+        ("critic.enable=true", ConfigError, "a critic"),
         ("actor_rollout_ref.model.path=/nowhere", ConfigError, "model.path=/nowhere"),
     ],
 )
@@ -37,6 +40,22 @@ def test_what_cannot_work_is_named(demo, tmp_path, override, error, said):
         override = f"actor_rollout_ref.rollout.multi_turn.tool_config_path={tools}"
     with pytest.raises(error, match=said):
         preflight(demo.compose(override), tmp_path)
+
+
+@pytest.mark.parametrize("override", ["algorithm.use_kl_in_reward=true", "algorithm.adv_estimator=rloo"])
+def test_components_leave_no_room_for_other_advantages(demo, override):
+    components = "+trainer.longvt.components={acc: 1.0}"
+    check_algorithm(demo.compose(components))
+    check_algorithm(demo.compose(override))
+    with pytest.raises(ConfigError, match=r"trainer.longvt.components with adv_estimator="):
+        check_algorithm(demo.compose(components, override))
+
+
+def test_rows_of_other_agent_loops_are_refused():
+    check_agents([])
+    check_agents({"longvt_agent"})
+    with pytest.raises(ConfigError, match=r"rows with agent_name \['single_turn_agent'\]"):
+        check_agents({"longvt_agent", "single_turn_agent"})
 
 
 def test_profiles_do_not_mix(demo, tmp_path):
