@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ip", default=named("LONGVT_IP"), help="$LONGVT_IP: of this node, if Ray takes another")
     parser.add_argument("--joined", action="store_true", help="the cluster at $RAY_ADDRESS is there already, and stays")
     parser.add_argument("--wait", type=float, default=600.0, metavar="S", help="seconds for all nodes to join")
-    parser.add_argument("--idle", type=float, default=3600.0, metavar="S", help="as for longvt watch")
+    parser.add_argument("--idle", type=float, default=3600.0, metavar="S", help="as for longvt watch (default 3600)")
     parser.add_argument("--path", action="append", default=[], help="must exist on every node, like the recipe's data")
 
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     called = next((word for word in argv if not word.startswith("-")), "")
     as_json = "--json" in argv
     try:
-        args = _parser(called).parse_args(argv)
+        args = _parse(_parser(called), argv)
         as_json = args.json
         outcome = args.run(args)
     except LongVTError as error:
@@ -56,6 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     print(json.dumps({"ok": outcome.ok, **outcome.data}, indent=2) if args.json else outcome.text)
     return 0 if outcome.ok else 1
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Hydra overrides may stand after options, too, where argparse looks for none."""
+    args, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(args, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
 
 
 def _parser(called: str) -> argparse.ArgumentParser:

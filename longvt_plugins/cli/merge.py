@@ -9,7 +9,11 @@ from longvt_plugins.cli import Outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="lmms-engine's checkpoint-N, or verl's global_step_N")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        help="lmms-engine's checkpoint-N, verl's global_step_N, or a folder of them: its newest",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="new, for the model")
 
 

@@ -35,7 +35,9 @@ NOTICE_S = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where the trainer writes progress.json")
     parser.add_argument("--log", type=Path, required=True, help="file that receives the command's output")
-    parser.add_argument("--idle", type=float, default=1800.0, help="seconds without a new phase that end the run")
+    parser.add_argument(
+        "--idle", type=float, default=1800.0, help="seconds without a new phase that end the run (default 1800)"
+    )
     parser.add_argument("--ray", metavar="ADDRESS", help="HOST:PORT of the Ray cluster it runs on: watch its nodes")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command")
 

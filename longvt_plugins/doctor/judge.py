@@ -28,7 +28,7 @@ def judge(url: str) -> Iterator[Finding | str]:
         why = f"is no judge: {report.fault}"
         yield Finding("judge", url, why, f"Start one (recipes/judge/), then: longvt judge check {url}")
     elif report.agreement < ENOUGH:
-        why = f"agrees with {report.agreement:.0%} of 20 known verdicts, {ENOUGH:.0%} are needed"
+        why = f"agrees with {report.agreement:.0%} of 22 known verdicts, {ENOUGH:.0%} are needed"
         yield Finding("judge", url, why, f"Use a stronger model. What it got wrong: longvt judge check {url}")
     else:
-        yield f"{url}: {report.agreement:.0%} of 20 known verdicts, {report.latency_s:.2f} s each"
+        yield f"{url}: {report.agreement:.0%} of 22 known verdicts, {report.latency_s:.2f} s each"

@@ -21,7 +21,7 @@ from longvt_plugins.datasets import rl_options
 from longvt_plugins.errors import LongVTError
 from longvt_plugins.loops.options import LoopOptions, check_trainer
 from longvt_plugins.tokens.budget import MARKS
-from longvt_plugins.tokens.profiles import profile_named
+from longvt_plugins.tokens.profiles import check_stamp, profile_named
 from longvt_plugins.tools.options import CropOptions
 from longvt_plugins.tools.tool_file import read_tools
 from longvt_plugins.trainer import options as trainer_options
@@ -76,9 +76,16 @@ def data_files(recipe: DictConfig) -> Iterator[Finding]:
     model = recipe.actor_rollout_ref.model.path
     if is_local(model) and not Path(model).expanduser().joinpath("config.json").is_file():
         yield missing_file(f"actor_rollout_ref.model.path={model}", "a checkpoint with its config.json")
-    root = (recipe.data.get("longvt") or {}).get("video_root")
+    longvt = recipe.data.get("longvt") or {}
+    yield from _errors("media-profile", lambda: _check_stamp(model, profile_named(longvt.get("profile")).name))
+    root = longvt.get("video_root")
     if root and not Path(root).expanduser().is_dir():
         yield missing_file(f"data.longvt.video_root={root}", "the folder of the media")
+
+
+def _check_stamp(model: str, profile: str) -> None:
+    if is_local(model) and Path(model).expanduser().is_dir():
+        check_stamp(Path(model).expanduser(), profile)
 
 
 def code_files(recipe: DictConfig) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +33,7 @@ def preflight(config: DictConfig, folder: str | os.PathLike[str]) -> MediaProfil
     """
     LoopOptions.of(config.actor_rollout_ref.rollout, config.data.max_response_length)
     check_hardware(config)
+    check_attention(config.actor_rollout_ref.model)
     check_reward(config.reward)
     check_algorithm(config)
     profile = profile_named((config.data.get("longvt") or {}).get("profile"))
@@ -51,6 +53,20 @@ def check_hardware(config: DictConfig) -> None:
             "needs verl's reference policy, whose offloading pins memory through the NVIDIA driver "
             "(verl 0.9.1, CPUOffloadPolicy in workers/engine/fsdp)",
             "Set actor_rollout_ref.actor.use_kl_loss=false and algorithm.use_kl_in_reward=false.",
+        )
+
+
+def check_attention(model: DictConfig) -> None:
+    """FlashAttention is no dependency of verl; without it workers end after minutes of start-up."""
+    kind = (model.get("override_config") or {}).get("attn_implementation", "flash_attention_2")
+    # transformers takes it from the hub where `kernels` is installed.
+    there = any(importlib.util.find_spec(package) for package in ("flash_attn", "kernels"))
+    if kind == "flash_attention_2" and not there and not cpu.chosen():
+        raise ConfigError(
+            "actor_rollout_ref.model: attn_implementation flash_attention_2 (verl's default)",
+            "needs flash-attn, which is not installed here",
+            "pip install flash-attn==2.8.3 --no-build-isolation (verl 0.9.1 pins it), or set "
+            "+actor_rollout_ref.model.override_config.attn_implementation=sdpa.",
         )
 
 

@@ -71,6 +71,17 @@ def test_a_module_that_no_extra_brings_is_a_defect_and_stays_a_traceback():
         assert done.returncode == 1 and "Traceback" in done.stderr and "pip install" not in done.stderr, module
 
 
+def test_overrides_may_stand_after_options(capsys):
+    first = ["check-recipe", "longvt_7b_rl", "data.longvt.profile=nothing", "--no-files"]
+    assert main([*first, "--gpu-memory-gib", "80", "trainer.nnodes=3"]) == 1
+    said = capsys.readouterr().out
+    assert main([*first[:2], "trainer.nnodes=3", *first[2:]]) == 1 and capsys.readouterr().out == said
+    assert "media profile 'nothing'" in said and "batch-size" in said
+    with pytest.raises(SystemExit):
+        main([*first, "--nothing"])
+    assert "unrecognized arguments: --nothing" in capsys.readouterr().err
+
+
 def test_json_carries_the_same_error(tmp_path, capsys):
     assert main(["summary", str(tmp_path), "--json"]) == 2
     answer = json.loads(capsys.readouterr().out)

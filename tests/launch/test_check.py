@@ -1,6 +1,7 @@
 """Planted faults are each reported by name, and nothing else is; the shipped recipes have none."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from longvt_plugins.cli.main import main
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.launch.check import examine
+from longvt_plugins.tokens.profiles import stamp
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ROLLOUT, ACTOR = "actor_rollout_ref.rollout", "actor_rollout_ref.actor"
@@ -100,6 +102,14 @@ def test_several_faults_are_reported_together():
     faults = ["trainer.expermient_name=x", "data.truncation=left", "trainer.nnodes=3", f"+{KWARGS}.anwser=1"]
     found = [finding.name for finding in examine("longvt_7b_rl", faults, files=False).findings]
     assert found == ["unknown-key", "dead-key", "batch-size", "reward-option"]
+
+
+def test_a_checkpoint_of_another_media_profile_is_named(demo, tmp_path):
+    shutil.copytree(demo.folder / "model", tmp_path / "model")
+    stamp(tmp_path / "model", "native")
+    overrides = [*demo.overrides, f"actor_rollout_ref.model.path={tmp_path}/model"]
+    (finding,) = examine("longvt_demo", overrides).findings
+    assert finding.name == "media-profile" and "made with media profile native" in str(finding)
 
 
 def test_a_broken_tool_configuration_is_named(tmp_path):

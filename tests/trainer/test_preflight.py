@@ -7,7 +7,7 @@ import pytest
 from longvt_plugins.errors import ConfigError, ProfileError
 from longvt_plugins.registry import packaged_path
 from longvt_plugins.tokens.profiles import check_stamp, stamp
-from longvt_plugins.trainer.preflight import check_agents, check_algorithm, preflight
+from longvt_plugins.trainer.preflight import check_agents, check_algorithm, check_attention, preflight
 
 
 def test_a_good_recipe_passes(demo, tmp_path):
@@ -49,6 +49,18 @@ def test_components_leave_no_room_for_other_advantages(demo, override):
     check_algorithm(demo.compose(override))
     with pytest.raises(ConfigError, match=r"trainer.longvt.components with adv_estimator="):
         check_algorithm(demo.compose(components, override))
+
+
+def test_flash_attention_is_missed_before_the_workers_start(demo, monkeypatch):
+    monkeypatch.setenv("VERL_PLATFORM", "nvidia")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    model = demo.compose().actor_rollout_ref.model
+    check_attention(model)
+    del model.override_config["attn_implementation"]
+    with pytest.raises(ConfigError, match=r"needs flash-attn.*pip install flash-attn==2\.8\.3"):
+        check_attention(model)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: "there")
+    check_attention(model)
 
 
 def test_rows_of_other_agent_loops_are_refused():

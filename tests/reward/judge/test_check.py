@@ -20,9 +20,9 @@ def check(capsys, url, *arguments):
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_the_calibration_has_20_verdicts_of_every_kind():
+def test_the_calibration_has_22_verdicts_of_every_kind():
     scores = [example.score for example in examples()]
-    assert len(scores) == 20 == len(RIGHT) and set(scores) == {0, 0.5, 1}
+    assert len(scores) == 22 == len(RIGHT) and set(scores) == {0, 0.5, 1}
 
 
 @pytest.mark.parametrize("structured", [True, False])
@@ -46,7 +46,7 @@ def test_abstentions_are_not_agreement(capsys):
     with JudgeServer(score=knows, faults=["reply_not_json"]) as server:
         server.fault_rate = 1.0
         code, report = check(capsys, server.url)
-    assert code == 1 and (report["agreement"], report["abstained"]) == (0.0, 20)
+    assert code == 1 and (report["agreement"], report["abstained"]) == (0.0, 22)
 
 
 def test_what_is_no_judge_is_named(capsys):
