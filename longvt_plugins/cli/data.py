@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("--system", help="system prompt of RL rows")
     rollouts = actions.add_parser("rollouts", help="trajectories of a run into RFT traces")
     rollouts.add_argument("folder", type=Path, help="trajectories of a longvt_sync run (<local_dir>/trajectories)")
-    rollouts.add_argument("--rows", nargs="+", type=Path, required=True, help="RL files that the run trained on")
+    rollouts.add_argument("--rows", nargs="+", type=Path, required=True, help="the run's RL files, in its order")
     rollouts.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="parquet to write")
     rollouts.add_argument("--split", default="train", choices=("train", "val"))
     shown = rollouts.add_mutually_exclusive_group()
@@ -87,7 +88,9 @@ def _rollouts(args: argparse.Namespace) -> Outcome:
 
     if not (args.folder / args.split).is_dir():
         raise ConfigError(str(args.folder / args.split), "is no folder", "Name the trajectories of a longvt_sync run.")
-    read = [row for path in args.rows for row in _rl_rows(path)]
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in _rl_rows(args.rows):
+        rows.setdefault(str(row["extra_info"]["index"]), []).append(row)
     standards = Standards(args.acc, args.format, args.grounding, args.max_tokens, args.crops, args.per_question)
     encode, tools, funnel = None, [] if args.no_tools else None, Funnel()
     if args.tools:
@@ -101,7 +104,7 @@ def _rollouts(args: argparse.Namespace) -> Outcome:
         encode = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
     traces = traces_of(
         trajectory_log.read(args.folder, args.split),
-        {str(row["extra_info"]["index"]): row for row in read},
+        rows,
         standards,
         funnel,
         tools=tools,
@@ -111,15 +114,18 @@ def _rollouts(args: argparse.Namespace) -> Outcome:
     return _written(args.output, funnel, lambda path: write_chains(traces, path))
 
 
-def _rl_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rl_rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Numbered through all files, as the run numbered them."""
     from longvt_plugins.datasets.rl_rows import read_row
     from longvt_plugins.datasets.tables import rows_of
 
-    for number, row in enumerate(rows_of(path)):
-        try:
-            yield read_row(row, number)
-        except DataError as error:
-            raise DataError(f"{path}, row {number}, {error.value}", error.rule, error.remedy) from error
+    numbers = itertools.count()
+    for path in paths:
+        for offset, row in enumerate(rows_of(path)):
+            try:
+                yield read_row(row, next(numbers))
+            except DataError as error:
+                raise DataError(f"{path}, row {offset}, {error.value}", error.rule, error.remedy) from error
 
 
 def _written(output: Path, funnel, write) -> Outcome:

@@ -1,9 +1,10 @@
 """Rollouts -> RFT traces: what the policy did well, as conversations to learn from.
 
-A trajectory becomes a chain of its own words, with the frames it was shown by reference; the prompt comes from the RL
-row it was an answer to (``index``). Left out, in this order: faulted, undecided, wrong, badly formatted, badly
-grounded, cut off, too long, said before, more than enough of one question, and no chain to learn from, such as one
-with a call that no parser reads: a reward may forgive it, but it must not be taught. The funnel tells how many at each.
+A trajectory becomes a chain of its own words, with the frames it was shown by reference; the prompt comes from the one
+RL row with its index, question, answer and videos. Left out, in this order: faulted, undecided, wrong, badly formatted,
+badly grounded, cut off, too long, of no certain row, said before, more than enough of one question, and no chain to
+learn from, such as one with a call that no parser reads: a reward may forgive it, but it must not be taught. The funnel
+tells how many at each.
 
 With a tokenizer, a trace is also left out if its text does not give the policy's own tokens back: another tokenization
 of the same words is not what was sampled and rewarded.
@@ -20,6 +21,7 @@ from hashlib import blake2b
 from typing import Any
 
 from longvt_plugins.datasets.media import crop_items
+from longvt_plugins.datasets.paths import local_path
 from longvt_plugins.datasets.problems import problems_of
 from longvt_plugins.datasets.schema import Chain, Origin
 from longvt_plugins.errors import ConfigError
@@ -76,7 +78,7 @@ class Standards:
 
 def traces_of(
     records: Iterable[TrajectoryRecord],
-    rows: Mapping[str, Mapping[str, Any]],
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
     standards: Standards,
     funnel: Funnel,
     *,
@@ -88,7 +90,7 @@ def traces_of(
 
     Args:
         records: all trajectories; they are held in memory until the best of each question are known.
-        rows: RL rows by ``extra_info.index`` as text, in the shape of ``rl_rows.read_row``.
+        rows: RL rows by ``extra_info.index`` as text, in the shape of ``rl_rows.read_row``: files may share an index.
         tools: function schemas the policy was shown; empty: leave them out; ``None``: it was shown none.
         root: paths of videos below it are written relative to it.
         encode: text to token ids of the policy's tokenizer, to prove that a text gives its tokens.
@@ -96,7 +98,7 @@ def traces_of(
     Raises:
         ConfigError: a trajectory calls a tool, so the policy was shown tools.
     """
-    good: list[TrajectoryRecord] = []
+    good: list[tuple[TrajectoryRecord, Mapping[str, Any]]] = []
     for record in records:
         funnel.read += 1
         if tools is None and record.transcript.calls:
@@ -105,37 +107,49 @@ def traces_of(
                 "the policy was shown tools, and a trace without their schemas would teach another prompt",
                 "Name the RL recipe's tool configuration with --tools, or leave the schemas out with --no-tools.",
             )
-        reason = standards.shortfall(record) or _mismatch(record, rows.get(str(record.sample_index)), encode)
+        fitting = [row for row in rows.get(str(record.sample_index), ()) if _fits(record, row)]
+        reason = standards.shortfall(record) or _mismatch(record, fitting, encode)
         if reason is None:
-            good.append(record)
+            good.append((record, fitting[0]))
         else:
             funnel.drop(reason, _name(record))
-    good.sort(key=lambda record: -(record.reward.grounding or 0.0))
-    said: set[tuple[str, bytes]] = set()
+    good.sort(key=lambda pair: -(pair[0].reward.grounding or 0.0))
+    said: set[tuple[int, bytes]] = set()
     taken: Counter = Counter()
-    for record in good:
-        question = str(record.sample_index)
+    for record, row in good:
+        question = row["longvt_row"]
         words = blake2b("\0".join(_own(record)).encode(), digest_size=16).digest()
         if (question, words) in said:
             funnel.drop("said before, word for word", _name(record))
         elif standards.per_question is not None and taken[question] >= standards.per_question:
             funnel.drop(f"more than {standards.per_question} of its question", _name(record))
-        elif problem := next(problems_of(messages := _messages(record, rows[question], os.fspath(root))), None):
+        elif problem := next(problems_of(messages := _messages(record, row, os.fspath(root))), None):
             example = f"{_name(record)}, {problem.column}: {problem.value}"
             funnel.drop(f"no chain to learn from: {problem.rule}", example)
         else:
             said.add((question, words))
             taken[question] += 1
             funnel.written += 1
-            yield _chain(record, rows[question], messages, tools or ())
+            yield _chain(record, row, messages, tools or ())
+
+
+def _fits(record: TrajectoryRecord, row: Mapping[str, Any]) -> bool:
+    """Whether a row of its index may be the one that a trajectory answers."""
+    asked = row["extra_info"].get("question") or "", row["reward_model"].get("ground_truth")
+    shown = [os.path.basename(ref.path) for ref in record.transcript.overview]
+    videos = [os.path.basename(local_path(url)) for url in row["videos"]]
+    return asked == (record.question, record.ground_truth) and shown in ([], videos)
 
 
 def _mismatch(
-    record: TrajectoryRecord, row: Mapping[str, Any] | None, encode: Callable[[str], Sequence[int]] | None
+    record: TrajectoryRecord, rows: Sequence[Mapping[str, Any]], encode: Callable[[str], Sequence[int]] | None
 ) -> str | None:
-    """Why a trajectory cannot be written down with this row."""
-    if row is None or row["extra_info"].get("question", record.question) != record.question:
-        return "no row with its index and question"
+    """Why a trajectory cannot be written down with the rows that fit it."""
+    if not rows:
+        return "no row with its index, question, answer and videos"
+    row, *others = ({**row, "longvt_row": None} for row in rows)
+    if any(other != row for other in others):
+        return "several rows with its index, question, answer and videos"
     prompt = "".join(message["content"] for message in row["prompt"])
     shown = len(record.transcript.overview), len(row.get("images") or ())
     if (prompt.count("<video>"), prompt.count("<image>")) != shown:

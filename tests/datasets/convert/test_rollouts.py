@@ -10,8 +10,9 @@ from longvt_plugins.cli.main import main
 from longvt_plugins.datasets.check import check_file
 from longvt_plugins.datasets.convert import Funnel
 from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
+from longvt_plugins.datasets.paths import local_path
 from longvt_plugins.datasets.rl_rows import read_row
-from longvt_plugins.datasets.tables import rows_of
+from longvt_plugins.datasets.tables import RowFiles, rows_of
 from longvt_plugins.episode.episode import Episode
 from longvt_plugins.episode.limits import Limits
 from longvt_plugins.errors import ConfigError
@@ -19,7 +20,7 @@ from longvt_plugins.reward.format import follows_format
 from longvt_plugins.testing.records import trajectory
 from longvt_plugins.testing.scripted_llm import ScriptedClient, roll_out
 from longvt_plugins.trainer import trajectory_log
-from longvt_plugins.types import CropOutcome, Transcript
+from longvt_plugins.types import CropOutcome, MediaRef, Transcript, Turn
 
 ANSWER = "<think>I see it.</think><answer>red</answer>"
 CALL = (
@@ -45,6 +46,7 @@ def rolled(demo, dataset, tokenizer):
                 transcript=Transcript.model_validate(output.non_tensor_batch["longvt"][0]),
                 sample_index=dataset[0]["index"],
                 question=dataset[0]["extra_info"]["question"],
+                ground_truth=dataset[0]["reward_model"]["ground_truth"],
                 response_ids=tuple(output.batch["responses"][0][:length].tolist()),
                 response_mask=tuple(mask[:length]),
             )
@@ -55,7 +57,7 @@ def rolled(demo, dataset, tokenizer):
 @pytest.fixture(scope="module")
 def rows(demo):
     return {
-        str(row["extra_info"]["index"]): row
+        str(row["extra_info"]["index"]): [row]
         for row in (read_row(r, n) for n, r in enumerate(rows_of(demo.folder / "data" / "val.parquet")))
     }
 
@@ -110,6 +112,7 @@ def test_the_funnel_tells_every_reason(rolled, rows, tokenizer):
         good.model_copy(update={"reward": reward(grounding=0.1)}),
         good.model_copy(update={"transcript": cut}),
         good.model_copy(update={"question": "Another?"}),
+        good.model_copy(update={"ground_truth": "another"}),
         good.model_copy(update={"transcript": good.transcript.model_copy(update={"overview": ()})}),
         good.model_copy(update={"response_ids": (1, *good.response_ids[1:])}),
         rolled[1],
@@ -119,7 +122,7 @@ def test_the_funnel_tells_every_reason(rolled, rows, tokenizer):
     standards = Standards(grounding=0.3, per_question=1)
     chains = list(traces_of(records, rows, standards, funnel, tools=(), encode=encode_with(tokenizer)))
     assert [chain.id for chain in chains] == [f"r/train/1/{good.sample_index}/g/2"]
-    assert funnel.read == 13 and funnel.written == 1 and sum(funnel.left_out.values()) == 12
+    assert funnel.read == 14 and funnel.written == 1 and sum(funnel.left_out.values()) == 13
     assert dict(funnel.left_out) == {
         "faulted": 1,
         "undecided by rules and judge": 1,
@@ -127,11 +130,50 @@ def test_the_funnel_tells_every_reason(rolled, rows, tokenizer):
         "format below 1": 1,
         "grounding below 0.3, or no ground truth": 2,
         "ended without an answer": 1,
-        "no row with its index and question": 1,
+        "no row with its index, question, answer and videos": 2,
         "its row asks about other media than it was shown": 1,
         "its text does not give the policy's tokens": 1,
         "more than 1 of its question": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("info", "videos", "left_out"),
+    [
+        ({}, ["a.mp4"] * 4, []),
+        ({"index": 0, "question": "Which?"}, ["a.mp4", "a.mp4", "b.mp4", "file:///x/my%20b.mp4"], [0, 1]),
+        ({"index": 0}, ["a.mp4", "c.mp4", "b.mp4", "d.mp4"], []),
+    ],
+)
+def test_files_are_one_sequence_and_a_trajectory_finds_its_row(tmp_path, capsys, info, videos, left_out):
+    files = [str(tmp_path / name) for name in ("a.parquet", "b.parquet")]
+    made = [
+        {
+            "data_source": "d",
+            "prompt": [{"role": "user", "content": f"<video>\nQuestion {number}"}],
+            "videos": [url],
+            "reward_model": {"ground_truth": "red"},
+            "extra_info": {"split": "train"} | info,
+        }
+        for number, url in enumerate(videos)
+    ]
+    for file, part in zip(files, (made[:2], made[2:]), strict=True):
+        pq.write_table(pa.Table.from_pylist(part), file)
+    records = []
+    for row in map(RowFiles(files, read_row).__getitem__, range(4)):
+        overview = MediaRef(path=local_path(row["videos"][0]), identity="1-1", times_s=(0.0,), size=(28, 28))
+        turns = [Turn(role="assistant", text=ANSWER, tokens=3)]
+        answered = Transcript(turns=turns, ended_by="answer", overview=[overview])
+        own = {"sample_index": row["extra_info"]["index"], "question": row["extra_info"].get("question", "")}
+        records.append(trajectory(transcript=answered, session=row["longvt_row"], **own))
+    trajectory_log.write(tmp_path / "trajectories", "train", 1, records)
+    command = ["data", "rollouts", str(tmp_path / "trajectories"), "--no-tools", "-o", str(tmp_path / "rft.parquet")]
+    assert main([*command, "--rows", *files]) == 0
+    asked = {row["id"][-1]: row["messages"] for row in rows_of(tmp_path / "rft.parquet")}
+    assert sorted(asked) == [str(number) for number in range(4) if number not in left_out]
+    assert all(f"Question {number}" in messages for number, messages in asked.items())
+    reason = "several rows with its index, question, answer and videos"
+    assert (f"{len(left_out)} left out: {reason}" in capsys.readouterr().out) == bool(left_out)
 
 
 def test_the_same_words_are_taken_once(rolled, rows):

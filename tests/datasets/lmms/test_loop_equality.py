@@ -30,9 +30,12 @@ def test_tokens_mask_and_positions_are_the_loops(media, demo, dataset, tokenizer
     transcript = Transcript.model_validate(output.non_tensor_batch["longvt"][0])
     assert [record.outcome.status for record in transcript.calls] == ["ok", "ok", "refused"]
     record = trajectory(
-        transcript=transcript, sample_index=dataset[0]["index"], question=dataset[0]["extra_info"]["question"]
+        transcript=transcript,
+        sample_index=dataset[0]["index"],
+        question=dataset[0]["extra_info"]["question"],
+        ground_truth=dataset[0]["reward_model"]["ground_truth"],
     )
-    rows = {str(dataset[0]["index"]): read_row(next(rows_of(demo.folder / "data" / "val.parquet")), 0)}
+    rows = {str(dataset[0]["index"]): [read_row(next(rows_of(demo.folder / "data" / "val.parquet")), 0)]}
     tools = read_schemas(config.actor_rollout_ref.rollout.multi_turn.tool_config_path)
     write_chains(traces_of([record], rows, Standards(), Funnel(), tools=tools), tmp_path / "rolled.parquet")
     processor = {"processor_name": str(demo.folder / "model"), "processor_type": "longvt_qwen2_5_vl"}
