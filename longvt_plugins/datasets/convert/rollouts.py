@@ -235,7 +235,10 @@ def _gives_its_tokens(record: TrajectoryRecord, encode: Callable[[str], Sequence
         if own:
             sampled[-1].append(token)
         before = own
-    return [list(encode(text + END_OF_TURN)) for text in _own(record)] == sampled
+    texts = _own(record)
+    # What the template opened the turns with stands in the texts, and was not sampled.
+    without = [text.removeprefix("<think>") for text in texts]
+    return sampled in ([list(encode(text + END_OF_TURN)) for text in said] for said in (texts, without))
 
 
 def _own(record: TrajectoryRecord) -> list[str]:

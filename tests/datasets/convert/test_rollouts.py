@@ -176,6 +176,13 @@ def test_files_are_one_sequence_and_a_trajectory_finds_its_row(tmp_path, capsys,
     assert (f"{len(left_out)} left out: {reason}" in capsys.readouterr().out) == bool(left_out)
 
 
+@pytest.mark.parametrize(("lost", "taken"), [("", 1), ("<think>", 1), ("<think>I", 0)])
+def test_the_template_may_have_opened_a_turn_for_the_policy(rolled, rows, tokenizer, lost, taken):
+    ids = tokenizer.encode(ANSWER.removeprefix(lost) + "<|im_end|>", add_special_tokens=False)
+    record = rolled[1].model_copy(update={"response_ids": tuple(ids), "response_mask": (1,) * len(ids)})
+    assert len(list(traces_of([record], rows, Standards(), Funnel(), encode=encode_with(tokenizer)))) == taken
+
+
 def test_the_same_words_are_taken_once(rolled, rows):
     funnel = Funnel()
     assert len(list(traces_of([rolled[0]] * 3, rows, Standards(), funnel, tools=()))) == 1
