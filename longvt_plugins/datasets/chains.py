@@ -52,14 +52,16 @@ def read_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
-def read_tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Function schemas of an SFT row, ``[]`` if it has none.
+def read_tools(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Function schemas of an SFT row, ``[]`` if it may call no tool; ``None``: it does not say.
 
     Raises:
         DataError: the column is there and holds something else.
     """
     raw = row.get("tools")
-    tools = without_nulls(parse_json("tools", raw)) if raw else []
+    if raw in (None, ""):
+        return None
+    tools = without_nulls(parse_json("tools", raw))
     if not (isinstance(tools, list) and all(isinstance(tool, dict) and tool.get("function") for tool in tools)):
         raise _bad("tools", tools, "must be a list of function schemas", "Give the tools in OpenAI's form, or none.")
     return tools

@@ -144,8 +144,8 @@ class Chain(Closed):
 
     id: str
     messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] = Field(default_factory=list)
-    """Function schemas that the template shows."""
+    tools: list[dict[str, Any]] | None = None
+    """Function schemas that the template shows. ``None``: those of the SFT recipe. Empty: none."""
     origin: Origin | None = None
 
     @model_validator(mode="after")
@@ -160,7 +160,7 @@ class Chain(Closed):
         return {
             "id": self.id,
             "messages": json.dumps(self.messages, ensure_ascii=False),
-            "tools": json.dumps(self.tools, ensure_ascii=False) if self.tools else None,
+            "tools": None if self.tools is None else json.dumps(self.tools, ensure_ascii=False),
             "origin": self.origin.model_dump_json() if self.origin else None,
         }
 

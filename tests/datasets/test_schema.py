@@ -56,11 +56,12 @@ def test_chains_survive_parquet_and_bad_ones_are_not_written(tmp_path):
     said = lambda role, text: {"role": role, "content": [{"type": "text", "text": text}]}  # noqa: E731
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     chain = Chain(id="a", messages=[said("user", "Wie heißt es?"), said("assistant", "Käse")], tools=[tool])
-    assert write_chains([chain, Chain(id="b", messages=chain.messages)], tmp_path / "c.parquet") == 2
+    others = [Chain(id="b", messages=chain.messages), Chain(id="c", messages=chain.messages, tools=[])]
+    assert write_chains([chain, *others], tmp_path / "c.parquet") == 3
     table = pq.read_table(tmp_path / "c.parquet")
     assert table.schema.equals(SFT_SCHEMA) and table.schema.metadata[b"longvt_sft_version"] == b"1"
-    first, second = table.to_pylist()
-    assert read_messages(first) == chain.messages and read_tools(first) == [tool] and read_tools(second) == []
+    assert read_messages(table.to_pylist()[0]) == chain.messages
+    assert [read_tools(row) for row in table.to_pylist()] == [[tool], None, []]
     with pytest.raises(ValidationError, match="must end with an assistant turn"):
         Chain(id="c", messages=[*chain.messages, said("user", "And?")])
     assert not (tmp_path / "c.parquet.tmp").exists()

@@ -35,7 +35,10 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
         ground_truth=str(answer),
         index=info.get("index", number),
         split=info.get("split", options.split),
+        options=info.get("options", []),
         segments=info.get("segments", []),
+        tools=info.get("tool_selection") or None,
+        agent_name=record.get("agent_name") or None,
     )
 
 

@@ -91,7 +91,8 @@ def traces_of(
     Args:
         records: all trajectories; they are held in memory until the best of each question are known.
         rows: RL rows by ``extra_info.index`` as text, in the shape of ``rl_rows.read_row``: files may share an index.
-        tools: function schemas the policy was shown; empty: leave them out; ``None``: it was shown none.
+        tools: function schemas the policy was shown; empty: leave them out, for the SFT recipe to show its own;
+            ``None``: it was shown none.
         root: paths of videos below it are written relative to it.
         encode: text to token ids of the policy's tokenizer, to prove that a text gives its tokens.
 
@@ -130,7 +131,7 @@ def traces_of(
             said.add((question, words))
             taken[question] += 1
             funnel.written += 1
-            yield _chain(record, row, messages, tools or ())
+            yield _chain(record, row, messages, tools)
 
 
 def _fits(record: TrajectoryRecord, row: Mapping[str, Any]) -> bool:
@@ -185,14 +186,16 @@ def _chain(
     record: TrajectoryRecord,
     row: Mapping[str, Any],
     messages: list[dict[str, Any]],
-    tools: Sequence[dict[str, Any]],
+    tools: Sequence[dict[str, Any]] | None,
 ) -> Chain:
     reward = record.reward
     selected = row["extra_info"].get("tool_selection")
+    left_out = tools is not None and not tools
+    shown = [tool for tool in tools or () if not selected or tool["function"]["name"] in selected]
     return Chain(
         id=_name(record),
         messages=messages,
-        tools=[tool for tool in tools if selected is None or tool["function"]["name"] in selected],
+        tools=None if left_out else shown,
         origin=Origin(
             run=record.run,
             step=record.step,

@@ -116,7 +116,8 @@ class LongVTIterableDataset(BaseIterableDataset):
         for problem in problems_of(messages):
             raise problem.error
         media = plan_media(messages, self._roots[self.rows.place(row)[0]], self.options.media)
-        return self.processor.process_chain(media, read_tools(data) or self.options.tools)
+        tools = read_tools(data)
+        return self.processor.process_chain(media, self.options.tools if tools is None else tools)
 
     def name(self, row: int) -> str:
         """Where a row stands, for people."""

@@ -1,8 +1,8 @@
 """``dataset_config`` of an lmms-engine recipe -> options; settings known to go silently wrong are refused.
 
 Ours stand under ``dataset_config.extra_kwargs.longvt``: ``profile`` (a media profile), ``picture_pixels`` (at most),
-``overview`` (fields of ``SamplingPolicy``), ``tools`` (a tool YAML, shown to rows that bring no tools; none by
-default), ``max_bad_rows`` (share of rows that may be bad, 0.01), ``bad_rows`` (a folder for the list of them).
+``overview`` (fields of ``SamplingPolicy``), ``tools`` (a tool YAML, shown to rows whose ``tools`` is null;
+none by default), ``max_bad_rows`` (share of rows that may be bad, 0.01), ``bad_rows`` (a folder for the list of them).
 lmms-engine's ``fps``, ``video_max_frames``, ``video_max_pixels``, ``video_min_pixels`` are the overview's defaults, so
 a LongVT recipe needs no more than the new ``dataset_type`` and ``processor_type``.
 """

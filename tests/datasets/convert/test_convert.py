@@ -84,6 +84,14 @@ def test_longvt_rl():
     assert row.prompt[0].content.endswith("call **crop_video** if needed.") and row.index == 5
 
 
+@pytest.mark.parametrize(("selection", "tools"), [(None, None), ([], None), (["none"], ["none"])])
+def test_longvt_rl_passes_on_what_a_row_says_of_itself(selection, tools):
+    info = LONGVT_RL["extra_info"] | {"options": ["red", "blue"], "tool_selection": selection}
+    row = one("longvt-rl", LONGVT_RL | {"agent_name": "single_turn_agent", "extra_info": info})
+    assert (row.tools, row.agent_name, row.options) == (tools, "single_turn_agent", ["red", "blue"])
+    assert row.to_parquet_row()["extra_info"]["tool_selection"] == tools
+
+
 def test_longvt_sft_keeps_the_assistants_words_and_gives_the_tool_its_turn():
     chain = one("longvt-sft", LONGVT_SFT)
     assert [message["role"] for message in chain.messages] == ["system", "user", "assistant", "tool", "assistant"]

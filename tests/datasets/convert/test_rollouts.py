@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from longvt_plugins.cli.main import main
+from longvt_plugins.datasets.chains import read_tools
 from longvt_plugins.datasets.check import check_file
 from longvt_plugins.datasets.convert import Funnel
 from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
@@ -216,6 +217,15 @@ def test_a_good_trajectory_that_makes_no_chain_leaves_its_place_to_the_next_best
     ((reason, count),) = funnel.left_out.items()
     assert reason.startswith(f"no chain to learn from: {rule}") and count == 1
     assert "/7, messages[2].content" in funnel.examples[reason] and found in funnel.examples[reason]
+
+
+@pytest.mark.parametrize(("selection", "names"), [(None, ["crop_video"]), ([], ["crop_video"]), (["none"], [])])
+def test_a_trace_shows_the_tools_that_its_row_may_call(rolled, rows, selection, names):
+    (row,) = rows[str(rolled[1].sample_index)]
+    row = row | {"extra_info": row["extra_info"] | {"tool_selection": selection}}
+    tool = {"type": "function", "function": {"name": "crop_video"}}
+    (chain,) = traces_of([rolled[1]], {"100": [row]}, Standards(), Funnel(), tools=[tool])
+    assert [shown["function"]["name"] for shown in read_tools(chain.to_parquet_row())] == names
 
 
 def test_calls_of_tools_that_are_not_named_are_refused(rolled, rows):

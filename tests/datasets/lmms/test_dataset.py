@@ -13,6 +13,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from longvt_plugins.datasets.lmms.options import bad_rows_limit
 from longvt_plugins.datasets.schema import write_chains
 from longvt_plugins.errors import ConfigError, DataError, ProfileError
+from longvt_plugins.tools.tool_file import PACKAGED
 
 
 def write(folder, name, rows, schema=None):
@@ -113,6 +114,13 @@ def test_calls_as_structures_are_rendered_not_dropped(media, tmp_path):
     built = media.build("qwen2_5_vl", dataset={"datasets": [write(tmp_path, "calls.parquet", rows)]})
     written = '\n<tool_call>\n{"name": "crop_video", "arguments": {"start_time": 1.5}}\n</tool_call><|im_end|>'
     assert own(built, 0) == written + "Blue.<|im_end|>"
+
+
+def test_the_recipes_tools_are_shown_to_rows_that_do_not_say(media, tmp_path):
+    messages = json.dumps([{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}])
+    rows = [{"messages": messages, "tools": tools} for tools in (None, "[]")]
+    built = media.build("qwen2_5_vl", dataset={"datasets": [write(tmp_path, "tools.parquet", rows)]}, tools=PACKAGED)
+    assert ["crop_video" in decoded(built, row) for row in (0, 1)] == [True, False]
 
 
 def test_marks_take_the_media_of_their_columns(media, tmp_path):
