@@ -105,7 +105,7 @@ def plan_media(
             except LongVTError as error:
                 column = f"messages[{number}].content[{position}]"
                 raise DataError(f"{column}: {error.value}", error.rule, error.remedy) from error
-            if item["type"] == "video_url":
+            if item["type"] == "video_url" or (item["type"] == "frames" and message["role"] != "tool"):
                 sentences += options.profile.path_sentence(path, prompt)
         content += [{"type": "text", "text": sentences}] if sentences else []
         shown.append({**message, "content": content})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from transformers import AutoProcessor
 
+from longvt_plugins.datasets import LongVTDataset
 from longvt_plugins.datasets.convert import Funnel
 from longvt_plugins.datasets.convert.rollouts import Standards, traces_of
 from longvt_plugins.datasets.rl_rows import read_row
@@ -24,8 +27,11 @@ def call(start_s: int, end_s: int) -> str:
 TURNS = [call(3, 5), call(9, 10) + "\n" + call(7, 6), "\n<think>I see it.</think><answer>red</answer>"]
 
 
-def test_tokens_mask_and_positions_are_the_loops(media, demo, dataset, tokenizer, tmp_path):
-    config = demo.compose("data.max_response_length=1000")
+@pytest.mark.parametrize("profile", ["frames-time", "longvt-compat"])
+def test_tokens_mask_and_positions_are_the_loops(media, demo, tokenizer, tmp_path, profile):
+    config = demo.compose("data.max_response_length=1000", f"+data.longvt.profile={profile}")
+    whole = AutoProcessor.from_pretrained(demo.folder / "model")
+    dataset = LongVTDataset(str(config.data.val_files), tokenizer, config.data, whole)
     output = roll_out(config, ScriptedClient(config, tokenizer, lambda turn, _: TURNS[turn]), [dataset[0]])
     transcript = Transcript.model_validate(output.non_tensor_batch["longvt"][0])
     assert [record.outcome.status for record in transcript.calls] == ["ok", "ok", "refused"]
@@ -40,7 +46,8 @@ def test_tokens_mask_and_positions_are_the_loops(media, demo, dataset, tokenizer
     write_chains(traces_of([record], rows, Standards(), Funnel(), tools=tools), tmp_path / "rolled.parquet")
     processor = {"processor_name": str(demo.folder / "model"), "processor_type": "longvt_qwen2_5_vl"}
     files = [{"path": str(tmp_path / "rolled.parquet")}]
-    sample = media.build("qwen2_5_vl", dataset={"datasets": files, "processor_config": processor}).sample(0)
+    given = {"datasets": files, "processor_config": processor}
+    sample = media.build("qwen2_5_vl", dataset=given, profile=profile).sample(0)
     seen = output.batch["attention_mask"][0].bool()
     np.testing.assert_array_equal(sample["input_ids"], output.batch["input_ids"][0][seen])
     own = np.concatenate([np.zeros(output.batch["prompts"].shape[1], bool), output.batch["response_mask"][0].bool()])
