@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlparse
 
 from longvt_plugins.errors import DataError
 
+_FILE = re.compile(r"^\s*file:(//(localhost(?=/))?)?", re.IGNORECASE)
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|\\")
 
 
@@ -27,12 +28,13 @@ def local_path(url: str, root: str | os.PathLike[str] = "") -> str:
     if _WINDOWS.search(url):
         raise DataError(url, "is a Windows path", "Write it relative to the root, with forward slashes.")
     try:
-        parts = urlparse(url)
+        scheme = urlparse(url).scheme
     except ValueError as error:
         raise DataError(url, f"is neither a path nor a URL ({error})", "Write the path into the row.") from error
-    if parts.scheme == "file":
-        url = unquote(parts.path)
-    elif parts.scheme and "://" in url:
+    if scheme == "file":
+        # Not the parsed path: "#", "?" and ";" may stand in a name.
+        url = unquote(_FILE.sub("", url, count=1))
+    elif scheme and "://" in url:
         raise DataError(url, "is not a local file", "Download it and write its path into the row.")
     if "\0" in url:
         raise DataError(url, "contains a null character", "Write the path into the row.")

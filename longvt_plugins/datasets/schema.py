@@ -5,8 +5,8 @@
   conversations drift between files and fill each other's missing keys with nulls.
 * RFT traces: SFT chains whose ``origin`` says which rollout they are and what it was rewarded with.
 
-Paths are absolute or relative to a root that the reader is given. Times are seconds. Published LongVT files have
-other shapes; ``chains.py`` and ``verl_rl.py`` read them unchanged.
+Paths are absolute, relative to a root that the reader is given, or ``file://`` URLs (``paths.py``). Times are seconds.
+Published LongVT files have other shapes; ``chains.py`` and ``verl_rl.py`` read them unchanged.
 """
 
 from __future__ import annotations

@@ -40,9 +40,7 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
             Message(role="system", content=options.system),
             Message(role="user", content=f"<video>\n{question}"),
         ],
-        videos=[
-            str(record["video"]).rsplit("/", 1)[-1] if str(record["video"]).startswith("/") else str(record["video"])
-        ],
+        videos=[str(record["video"])],
         question=question,
         ground_truth=f"{start_s:g} - {end_s:g}",
         index=number,

@@ -1,4 +1,6 @@
-"""LongVT-Parquet's RL rows. The dataset reads them as they are; this makes them plain: relative paths, our columns.
+"""LongVT-Parquet's RL rows. The dataset reads them as they are; this makes them plain: our columns, paths as text.
+
+A path of another machine is kept whole: the root that a reader is given may hold its folders.
 
 The sentence that names the video's path stays in the prompt only where it was; the tool needs no path here.
 """
@@ -29,8 +31,8 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
     return RLRow(
         data_source=options.data_source or record["data_source"],
         prompt=prompt,
-        videos=[relative(url) for url in media_urls(record, "videos")],
-        images=[relative(url) for url in media_urls(record, "images")],
+        videos=media_urls(record, "videos"),
+        images=media_urls(record, "images"),
         question=info.get("question") or prompt[-1].content.replace("<video>", "").strip(),
         ground_truth=str(answer),
         index=info.get("index", number),
@@ -40,9 +42,3 @@ def convert(record: Mapping[str, Any], number: int, options: Options) -> RLRow:
         tools=info.get("tool_selection") or None,
         agent_name=record.get("agent_name") or None,
     )
-
-
-def relative(url: str) -> str:
-    """The last part of another machine's path; a relative path as it is."""
-    path = url.removeprefix("file://")
-    return path.rsplit("/", 1)[-1] if path.startswith("/") else path

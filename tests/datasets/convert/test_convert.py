@@ -80,7 +80,8 @@ def one(name, record):
 
 def test_longvt_rl():
     row = one("longvt-rl", LONGVT_RL)
-    assert row.videos == ["-0NUlZvrYY4.mp4"] and row.segments == [(10.0, 20.0)] and row.ground_truth == "A red flag."
+    assert row.videos == ["file:///softhome/x/-0NUlZvrYY4.mp4"]
+    assert row.segments == [(10.0, 20.0)] and row.ground_truth == "A red flag."
     assert row.prompt[0].content.endswith("call **crop_video** if needed.") and row.index == 5
 
 
@@ -97,10 +98,10 @@ def test_longvt_sft_keeps_the_assistants_words_and_gives_the_tool_its_turn():
     assert [message["role"] for message in chain.messages] == ["system", "user", "assistant", "tool", "assistant"]
     assert chain.messages[2]["content"] == [{"type": "text", "text": CALL}]
     assert chain.messages[3]["content"] == [
-        {"type": "image_url", "image_url": {"url": "a_0_1_0.jpg"}},
+        {"type": "image_url", "image_url": {"url": "/softhome/x/a_0_1_0.jpg"}},
         {"type": "text", "text": "The tool executed successfully."},
     ]
-    assert chain.messages[1]["content"][0]["video_url"]["url"] == "a.mp4" and chain.id == "rft_1"
+    assert chain.messages[1]["content"][0]["video_url"]["url"] == "/softhome/x/a.mp4" and chain.id == "rft_1"
 
 
 def test_videosiah_eval():
@@ -112,7 +113,7 @@ def test_videosiah_eval():
 def test_time_r1(timestamp):
     record = {"video": "/data/x/a.mp4", "sentence": "A man sits down.", "timestamp": timestamp, "duration": 3.5}
     row = one("time-r1", record)
-    assert row.videos == ["a.mp4"] and row.segments == [(1.5, 3.5)] and row.ground_truth == "1.5 - 3.5"
+    assert row.videos == ["/data/x/a.mp4"] and row.segments == [(1.5, 3.5)] and row.ground_truth == "1.5 - 3.5"
     assert '"A man sits down"' in row.prompt[1].content
 
 
