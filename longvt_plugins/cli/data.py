@@ -135,4 +135,5 @@ def _written(output: Path, funnel, write) -> Outcome:
     except OSError as error:
         raise ConfigError(str(output), f"cannot be written ({error.strerror})", "Choose another file.") from error
     data = {"read": funnel.read, "written": funnel.written, "left_out": dict(funnel.left_out), "output": str(output)}
-    return Outcome(ok=funnel.written > 0, text="\n".join([*funnel.lines(), f"-> {output}"]), data=data)
+    last = f"-> {output}" if funnel.written else f"{output} is not written: no row is left"
+    return Outcome(ok=funnel.written > 0, text="\n".join([*funnel.lines(), last]), data=data)

@@ -166,12 +166,12 @@ class Chain(Closed):
 
 
 def write_rl_rows(rows: Iterable[RLRow], path: str | os.PathLike[str]) -> int:
-    """Write ``rows`` as parquet with ``RL_SCHEMA``; returns how many."""
+    """Write ``rows`` as parquet with ``RL_SCHEMA``; returns how many; if none, an old file stays."""
     return _write((row.to_parquet_row() for row in rows), RL_SCHEMA, path)
 
 
 def write_chains(chains: Iterable[Chain], path: str | os.PathLike[str]) -> int:
-    """Write ``chains`` as parquet with ``SFT_SCHEMA``; returns how many."""
+    """Write ``chains`` as parquet with ``SFT_SCHEMA``; as ``write_rl_rows``."""
     return _write((chain.to_parquet_row() for chain in chains), SFT_SCHEMA, path)
 
 
@@ -181,13 +181,14 @@ def _write(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: str | os.Pat
 
     import pyarrow.parquet as pq
 
-    scratch, count, rows = f"{os.fspath(path)}.tmp", 0, iter(rows)
+    scratch, count, rows = f"{os.fspath(path)}.{os.getpid()}.tmp", 0, iter(rows)
     try:
         with pq.ParquetWriter(scratch, schema) as writer:
             while some := list(itertools.islice(rows, batch)):
                 writer.write_table(pa.Table.from_pylist(some, schema=schema))
                 count += len(some)
-        os.replace(scratch, path)
+        if count:
+            os.replace(scratch, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(scratch)

@@ -25,7 +25,7 @@ def write(folder: str | os.PathLike[str], split: str, step: int, records: Sequen
 
 def write_file(path: Path, records: Iterable[TrajectoryRecord]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.tmp")
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     scratch.write_bytes(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
     os.replace(scratch, path)
 

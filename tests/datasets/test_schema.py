@@ -64,7 +64,16 @@ def test_chains_survive_parquet_and_bad_ones_are_not_written(tmp_path):
     assert [read_tools(row) for row in table.to_pylist()] == [[tool], None, []]
     with pytest.raises(ValidationError, match="must end with an assistant turn"):
         Chain(id="c", messages=[*chain.messages, said("user", "And?")])
-    assert not (tmp_path / "c.parquet.tmp").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c.parquet"]
+
+
+def test_no_rows_leave_an_old_file_and_another_writer_his_scratch_file(tmp_path):
+    scratch = tmp_path / "r.parquet.tmp"
+    scratch.write_text("of another process")
+    assert write_rl_rows([RLRow(**ROW)], tmp_path / "r.parquet") == 1
+    assert write_rl_rows([], tmp_path / "r.parquet") == write_rl_rows([], tmp_path / "new.parquet") == 0
+    assert pq.read_table(tmp_path / "r.parquet").num_rows == 1 and scratch.read_text() == "of another process"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.parquet", "r.parquet.tmp"]
 
 
 @pytest.mark.parametrize("stopped_by", [RuntimeError, KeyboardInterrupt])

@@ -23,6 +23,13 @@ def test_a_step_that_runs_again_replaces_its_file(tmp_path):
     assert [p.name for p in (tmp_path / "train").iterdir()] == ["step_000001.jsonl"]
 
 
+def test_another_writers_scratch_file_is_left_alone(tmp_path):
+    (tmp_path / "rescored.jsonl.tmp").write_text("of another process")
+    trajectory_log.write_file(tmp_path / "rescored.jsonl", [record()])
+    assert list(trajectory_log.read_file(tmp_path / "rescored.jsonl")) == [record()]
+    assert (tmp_path / "rescored.jsonl.tmp").read_text() == "of another process"
+
+
 def test_a_damaged_line_is_not_skipped(tmp_path):
     path = trajectory_log.write(tmp_path, "train", 1, [record()])
     path.write_text(path.read_text()[:-20])

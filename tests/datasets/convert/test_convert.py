@@ -290,6 +290,14 @@ def test_the_command_writes_rows_that_check_clean(tmp_path, capsys):
     assert check_file(tmp_path / "rl.parquet", files=False).findings == []
 
 
+def test_a_command_that_finds_nothing_leaves_the_file_of_before(tmp_path, capsys):
+    (tmp_path / "in.jsonl").write_text(json.dumps(LONGVIDEO_REASON | {"answer": ""}) + "\n")
+    (tmp_path / "out.parquet").write_text("of before")
+    command = ["data", "convert", "longvideo-reason", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.parquet")]
+    assert main(command) == 1 and "out.parquet is not written: no row is left" in capsys.readouterr().out
+    assert (tmp_path / "out.parquet").read_text() == "of before"
+
+
 def test_the_command_refuses_what_it_does_not_know(tmp_path, capsys):
     assert main(["data", "convert", "imagenet", "x.json", "-o", str(tmp_path / "o.parquet")]) == 2
     assert "known are longvt-rl" in capsys.readouterr().err
