@@ -41,12 +41,13 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _activitynet(path: Path, video: str, about: Any) -> list[dict[str, Any]]:
-    """Videos as keys, with lists of times and sentences."""
+    """Videos as keys, mostly without a suffix (``v_QOlSCBRmfWY``), with lists of times and sentences."""
     try:
         duration_s = about.get("duration")
         pairs = [*zip(about["timestamps"], about["sentences"], strict=True)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}, {video}", "has no sentence for each of its timestamps", "Correct it.") from error
+    video = video if Path(video).suffix else f"{video}.mp4"
     return [{"video": video, "timestamp": time, "sentence": said, "duration": duration_s} for time, said in pairs]
 
 

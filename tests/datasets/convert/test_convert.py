@@ -250,9 +250,11 @@ def test_charades_lines(tmp_path):
 def test_activitynet_form(tmp_path):
     from longvt_plugins.datasets.convert.sources import records_of
 
-    about = {"v_1": {"duration": 9.0, "timestamps": [[1, 2], [3, 4]], "sentences": ["a", "b"]}}
-    (tmp_path / "train.json").write_text(json.dumps(about))
-    assert [record["timestamp"] for record in records_of(tmp_path / "train.json")] == [[1, 2], [3, 4]]
+    about = {"duration": 9.0, "timestamps": [[1, 2], [3, 4]], "sentences": ["a", "b"]}
+    (tmp_path / "train.json").write_text(json.dumps({"v_1": about, "v_2.mkv": about}))
+    records = list(records_of(tmp_path / "train.json"))
+    assert [record["timestamp"] for record in records] == [[1, 2], [3, 4]] * 2
+    assert [record["video"] for record in records] == ["v_1.mp4", "v_1.mp4", "v_2.mkv", "v_2.mkv"]
 
 
 @pytest.mark.parametrize(
