@@ -53,10 +53,10 @@ def test_components_leave_no_room_for_other_advantages(demo, override):
 
 def test_flash_attention_is_missed_before_the_workers_start(demo, monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "nvidia")
-    model = demo.compose().actor_rollout_ref.model
+    sdpa = demo.compose().actor_rollout_ref.model
+    model = {**sdpa, "override_config": {}}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    check_attention(model)
-    del model.override_config["attn_implementation"]
+    check_attention(sdpa)
     with pytest.raises(ConfigError, match=r"needs flash-attn.*pip install flash-attn==2\.8\.3"):
         check_attention(model)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: "there")
