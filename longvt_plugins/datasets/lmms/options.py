@@ -1,10 +1,11 @@
 """``dataset_config`` of an lmms-engine recipe -> options; settings known to go silently wrong are refused.
 
 Ours stand under ``dataset_config.extra_kwargs.longvt``: ``profile`` (a media profile), ``picture_pixels`` (at most),
-``overview`` (fields of ``SamplingPolicy``), ``tools`` (a tool YAML, shown to rows whose ``tools`` is null;
-none by default), ``max_bad_rows`` (share of rows that may be bad, 0.01), ``bad_rows`` (a folder for the list of them).
-lmms-engine's ``fps``, ``video_max_frames``, ``video_max_pixels``, ``video_min_pixels`` are the overview's defaults, so
-a LongVT recipe needs no more than the new ``dataset_type`` and ``processor_type``.
+``overview`` (fields of ``SamplingPolicy``), ``tools`` (a tool YAML, shown to rows whose ``tools`` is null; none by
+default), ``max_bad_rows`` (share of rows that may be bad, 0.01; of each worker's as ``bad_rows_limit`` says),
+``bad_rows`` (a folder for the list of them). lmms-engine's ``fps``, ``video_max_frames``, ``video_max_pixels``,
+``video_min_pixels`` are the overview's defaults, so a LongVT recipe needs no more than the new ``dataset_type`` and
+``processor_type``.
 """
 
 from __future__ import annotations
@@ -139,9 +140,12 @@ def refuse_silently_wrong(config: Any) -> None:
 
 
 def bad_rows_limit(rows: int, consumers: int, share: float, taken: int) -> int:
-    """How many bad rows one consumer may have met: a share of its part of the rows, or of those it took if more.
+    """How many bad rows one consumer may have met: the share of its part of the rows, or of those it took if more, and
+    beside it what chance may deal to one of many (three standard deviations and two rows). Never more than the share
+    of all rows: so a consumer that took as many as there are, or is alone, is held to the share itself.
 
     Args:
         taken: rows it took so far. Epochs deal rows anew, so in time it meets all of them.
     """
-    return math.floor(share * min(rows, max(math.ceil(rows / consumers), taken)))
+    expected = share * max(math.ceil(rows / consumers), taken)
+    return math.floor(min(share * rows, expected + 3 * math.sqrt(expected) + 2))

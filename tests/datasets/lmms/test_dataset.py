@@ -165,10 +165,20 @@ def test_too_many_bad_rows_stop_the_run(media, tmp_path):
         list(itertools.islice(iter(built), 40))
 
 
-def test_meeting_every_row_in_time_is_not_meeting_too_many_bad_ones():
-    """Four consumers of 400 rows, 1 %: one bad row each in the first epoch, all four in the end."""
-    limits = [bad_rows_limit(400, 4, 0.01, taken) for taken in (0, 100, 250, 400, 5000)]
-    assert limits == [1, 1, 2, 4, 4]
+@pytest.mark.parametrize(
+    ("rows", "consumers", "share", "limits"),
+    [
+        (5000, 64, 0.01, [5, 8, 45, 50, 50]),  # 8 GPUs x 8 workers: 79 rows each in the first epoch
+        (400, 4, 0.01, [4, 4, 4, 4, 4]),
+        (400, 1, 0.01, [4, 4, 4, 4, 4]),
+        (400, 4, 0, [0, 0, 0, 0, 0]),
+    ],
+)
+def test_meeting_more_bad_rows_than_ones_part_by_chance_or_in_time_is_not_meeting_too_many(
+    rows, consumers, share, limits
+):
+    """Chance is allowed for until a consumer has taken as many rows as there are; then the share itself holds."""
+    assert [bad_rows_limit(rows, consumers, share, taken) for taken in (0, 200, 2800, 5000, 99999)] == limits
 
 
 def test_overlong_rows_are_listed_and_not_held_against_the_data(media, tmp_path, capsys):
