@@ -86,7 +86,7 @@ supervise rft "$rft_recipe" "$run/models/rl" "$run/rft.parquet" \
 for name in sft rl rft; do
   stage "evaluate_$name" "$run/models/$name $held_out $options $tool $template" "$run/evaluation/$name" -- \
     longvt serve --checkpoint "$run/models/$name" --name "$name" --log "$run/evaluation/$name/server.log" \
-    --vllm "$vllm --chat-template $template --chat-template-content-format openai" -- \
+    --vllm "$vllm --generation-config vllm --chat-template $template --chat-template-content-format openai" -- \
     bash runs/evaluate.sh "$name" "$held_out" "$media" "$options" "$template" "$run/evaluation/$name"
 done
 

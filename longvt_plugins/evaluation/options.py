@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.tools.tool_file import PACKAGED, Tool, crop_tool
 
 Mode = Literal["crops", "no-tool", "blank"]
 """``crops``: as trained. ``no-tool``: no tool is offered. ``blank``: crops are black pictures."""
+
+GREEDY = {"temperature": 0.0, "top_p": 1.0, "extra_body": {"top_k": -1, "repetition_penalty": 1.0}}
+"""Said in whole: what is missing a vLLM server takes from the checkpoint's ``generation_config.json``, which one stage
+has and the next has not."""
 
 
 class EvaluationOptions(BaseModel):
@@ -37,8 +41,9 @@ class EvaluationOptions(BaseModel):
     """What the served template writes at the start of the policy's turns."""
     native_calls: bool = False
     """Let the server parse tool calls."""
-    sampling: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0.0})
-    """Further arguments of each request."""
+    sampling: Annotated[dict[str, Any], AfterValidator(lambda given: GREEDY | given)] = GREEDY
+    """Further arguments of each request; what is missing is that of ``GREEDY``. Its ``extra_body`` is for vLLM and
+    SGLang: other servers ignore those keys or refuse the request. ``extra_body: {}`` leaves them out."""
     reward: dict[str, Any] = Field(default_factory=dict)
     """``reward_kwargs``. Without ``judge``, what rules leave open abstains."""
 

@@ -50,6 +50,8 @@ def test_who_crops_rightly_and_reads_is_right(evaluate):
     assert found.miou == pytest.approx(1)
     assert found.ended_by == {"answer": 10} and len(server.requests) == 20
     assert all(record.reward.decided_by == "rule" for record in records.values())
+    sampling = ("temperature", "top_p", "top_k", "repetition_penalty")
+    assert {tuple(request[key] for key in sampling) for request in server.requests} == {(0, 1, -1, 1)}
 
 
 def test_who_does_not_crop_guesses(evaluate):

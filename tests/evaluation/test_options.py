@@ -25,6 +25,21 @@ def test_the_7b_evaluation_asks_the_judge_of_the_7b_run(monkeypatch, judge):
     assert asked[0].url == judge or judge is None
 
 
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("{}", {}),
+        ("sampling: {temperature: 0.7, seed: 1}", {"temperature": 0.7, "seed": 1}),
+        ("sampling: {extra_body: {}}", {"extra_body": {}}),
+    ],
+)
+def test_no_decoding_is_left_to_the_checkpoints_generation_config(tmp_path, text, changed):
+    (tmp_path / "options.yaml").write_text(text)
+    whole = {"temperature": 0.0, "top_p": 1.0, "extra_body": {"top_k": -1, "repetition_penalty": 1.0}}
+    assert read_file(tmp_path / "options.yaml")[0].sampling == whole | changed
+    assert read_file(SHIPPED)[0].sampling == read_file(None)[0].sampling == whole
+
+
 def test_what_is_taken_from_nowhere_is_refused(tmp_path, monkeypatch):
     monkeypatch.delenv("NOBODY_SETS_THIS", raising=False)
     (tmp_path / "options.yaml").write_text("opening: ${oc.env:NOBODY_SETS_THIS}")
