@@ -10,6 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from longvt_plugins.errors import LongVTError
+from longvt_plugins.tokens.budget import patch_of
 
 from .checks import is_local, missing_file, unresolved_values
 from .compose import RECIPES, compose_leniently, compose_sft
@@ -18,8 +19,11 @@ from .keys import added_keys, suggestion
 
 ADDITIONS = frozenset({"dataset_config.extra_kwargs", "trainer_args.fsdp_config"})
 """What lmms-engine hands on whole, with all below it."""
-PROCESSORS = {"longvt_qwen2_5_vl": 28, "longvt_qwen3_vl": 32}
-"""Our processors, and the patch of the models that they are for."""
+PROCESSORS = {
+    "longvt_qwen2_5_vl": {"patch_size": 14, "size": {"shortest_edge": 3136, "longest_edge": 12_845_056}},
+    "longvt_qwen3_vl": {"patch_size": 16, "size": {"shortest_edge": 65_536, "longest_edge": 16_777_216}},
+}
+"""Our processors, and what the published models that they are for say of pictures."""
 
 
 def is_sft(name: str) -> bool:
@@ -64,7 +68,8 @@ def _settings(recipe: DictConfig) -> Iterator[Finding]:
 
     plain = OmegaConf.to_container(recipe, resolve=True)
     data = SimpleNamespace(**plain["dataset_config"])
-    args, kind = SimpleNamespace(**plain["trainer_args"]), (data.processor_config or {}).get("processor_type")
+    args, processor = SimpleNamespace(**plain["trainer_args"]), data.processor_config or {}
+    kind = processor.get("processor_type")
     if data.dataset_type != "longvt":
         what, why = f"dataset_config.dataset_type={data.dataset_type}", "is not this package's: nothing else is checked"
         yield Finding("dataset-type", what, why, "Set it to longvt.")
@@ -73,18 +78,25 @@ def _settings(recipe: DictConfig) -> Iterator[Finding]:
         what = f"dataset_config.processor_config.processor_type={kind}"
         yield Finding("processor-type", what, f"known are {', '.join(PROCESSORS)}", "Choose the model's.")
         return
-    bounds = SimpleNamespace(size={"shortest_edge": 3136, "longest_edge": 12_845_056})
     checks = {
         "sft-setting": lambda: refuse_silently_wrong(
             SimpleNamespace(dataset_config=data, trainer_type=plain["trainer_type"], trainer_args=args)
         ),
-        "dataset-option": lambda: SFTOptions.of(data, PROCESSORS[kind], bounds),
+        "dataset-option": lambda: SFTOptions.of(data, image_processor(kind, processor.get("processor_name"))),
     }
     for name, check in checks.items():
         try:
             check()
         except LongVTError as error:
             yield Finding.of(name, error)
+
+
+def image_processor(kind: str, checkpoint: str | None) -> SimpleNamespace:
+    """What frames must suit. A local checkpoint may take smaller ones; its own bounds hold when the run starts."""
+    processor = SimpleNamespace(merge_size=2, **PROCESSORS[kind])
+    if is_local(checkpoint or ""):
+        processor.size = processor.size | {"shortest_edge": patch_of(processor) ** 2}
+    return processor
 
 
 def _files(recipe: DictConfig) -> Iterator[Finding]:

@@ -98,6 +98,13 @@ def test_a_planted_fault_of_an_sft_recipe_is_the_one_reported(overrides, name, s
     assert said in str(finding)
 
 
+def test_frames_that_qwen3_vl_would_enlarge_are_refused_in_sft_as_in_rl():
+    small = ["dataset_config.video_min_pixels=3136", "dataset_config.video_max_pixels=50176"]
+    (finding,) = examine("longvt_qwen3vl_8b_sft", small, files=False).findings
+    assert finding.name == "dataset-option" and "is 65536 at least" in str(finding)
+    assert examine("longvt_7b_sft", small, files=False).findings == []
+
+
 def test_several_faults_are_reported_together():
     faults = ["trainer.expermient_name=x", "data.truncation=left", "trainer.nnodes=3", f"+{KWARGS}.anwser=1"]
     found = [finding.name for finding in examine("longvt_7b_rl", faults, files=False).findings]

@@ -40,7 +40,7 @@ class LongVTIterableDataset(BaseIterableDataset):
         """
         self.processor = self._build_processor()
         self.processor.build()
-        self.options = SFTOptions.of(self.config, self.processor.patch, self.processor.processor.image_processor)
+        self.options = SFTOptions.of(self.config, self.processor.processor.image_processor)
         self.processor.use_profile(self.options.media.profile)
         self._build_from_config()
         self._resume: dict[str, Any] | None = None

@@ -18,6 +18,7 @@ from typing import Any
 
 from longvt_plugins.datasets.media import MediaOptions, picture_pixels
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.tokens.budget import check_suited, patch_of
 from longvt_plugins.tokens.profiles import MediaProfile, profile_named
 from longvt_plugins.tools.tool_file import read_schemas
 from longvt_plugins.video import SamplingPolicy
@@ -33,15 +34,15 @@ class SFTOptions:
     bad_rows: str | None = None
 
     @classmethod
-    def of(cls, dataset_config, patch: int, image_processor: Any) -> SFTOptions:
+    def of(cls, dataset_config, image_processor: Any) -> SFTOptions:
         """From lmms-engine's ``DatasetConfig``.
 
         Args:
-            patch: what sides must be multiples of for this checkpoint.
-            image_processor: the checkpoint's, whose bounds pictures keep to.
+            image_processor: the checkpoint's, to whose patch and bounds frames and pictures keep.
 
         Raises:
-            ConfigError: an unknown key or a value that cannot work, an unknown profile among them.
+            ConfigError: an unknown key or a value that cannot work: an unknown profile, or frames that no rollout or
+                server could show, as the checkpoint's processor would resize them.
         """
         given = dict((dataset_config.extra_kwargs or {}).get("longvt") or {})
         unknown = sorted(given.keys() - set(KEYS))
@@ -51,10 +52,12 @@ class SFTOptions:
         if not (isinstance(share, int | float) and 0 <= share <= 1):
             raise ConfigError(f"max_bad_rows={share!r}", "must be a share between 0 and 1", "Change it.")
         profile = profile_named(given.get("profile"))
+        overview = _overview(dataset_config, profile, dict(given.get("overview") or {}), patch_of(image_processor))
+        check_suited(overview, image_processor, "video_min_pixels, video_max_pixels or overview")
         return cls(
             media=MediaOptions(
                 profile=profile,
-                overview=_overview(dataset_config, profile, dict(given.get("overview") or {}), patch),
+                overview=overview,
                 picture_pixels=picture_pixels(image_processor, given.get("picture_pixels")),
             ),
             tools=read_schemas(os.path.expanduser(given["tools"])) if given.get("tools") else [],

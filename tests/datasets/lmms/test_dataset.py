@@ -216,6 +216,7 @@ def test_a_file_without_rows_is_named(media, tmp_path):
         ({}, {"profile": "films"}, "known are frames-time, longvt-compat, native"),
         ({}, {"overview": {"framerate": 1}}, "overview keys"),
         ({}, {"overview": {"patch": 30}}, "this checkpoint needs 28"),
+        ({}, {"overview": {"max_pixels": 3136}}, "overview: max_pixels=3136: the model's lies between 4704"),
         ({}, {"max_bad_rows": 7}, "share between 0 and 1"),
         ({}, {"tools": "nowhere.yaml"}, "is not a tool configuration"),
         ({"video_sampling_strategy": "frame_num"}, {}, "samples by fps"),

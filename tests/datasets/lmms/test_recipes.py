@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from longvt_plugins.datasets.lmms.options import SFTOptions, refuse_silently_wrong
+from longvt_plugins.launch.sft import image_processor
 
 ROOT = Path(__file__).parents[3]
 NAMES = sorted(path.stem for path in (ROOT / "recipes" / "sft").glob("*.yaml"))
@@ -51,10 +52,10 @@ def test_it_composes_with_no_mistyped_key_and_no_refused_setting(name):
             trainer_args=SimpleNamespace(**args),
         )
     )
-    processor = SimpleNamespace(size={"shortest_edge": 3136, "longest_edge": 12_845_056})
-    patch = 32 if "qwen3" in data["processor_config"]["processor_type"] else 28
-    options = SFTOptions.of(SimpleNamespace(**data), patch, processor)
-    assert options.media.profile.name == "frames-time" and options.media.overview.patch == patch
+    kind, checkpoint = (data["processor_config"][key] for key in ("processor_type", "processor_name"))
+    options = SFTOptions.of(SimpleNamespace(**data), image_processor(kind, checkpoint))
+    assert options.media.profile.name == "frames-time"
+    assert options.media.overview.patch == (32 if "qwen3" in kind else 28)
 
 
 def test_a_mistyped_key_would_be_found():
