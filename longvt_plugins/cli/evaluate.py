@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.evaluation.evaluate import Evaluation, template_hash
+from longvt_plugins.evaluation.evaluate import Evaluation, template_hash, weights_hash
 from longvt_plugins.evaluation.options import read_file
 from longvt_plugins.evaluation.questions import read_questions
 from longvt_plugins.evaluation.summary import Summary, fault_lines, table
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", metavar="DIR", help="where the videos lie (default: beside ROWS)")
     parser.add_argument("--template", type=Path, help="chat template that the server was started with, for the header")
+    parser.add_argument("--checkpoint", metavar="DIR", help="that is served: a result of other weights is refused")
     parser.add_argument("--concurrency", type=int, default=8, help="conversations at once (default 8)")
     parser.add_argument("--api-key-env", metavar="NAME", help="environment variable with the server's key")
 
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> Outcome:
     options, tool = read_file(args.options)
     key = key_of(args.api_key_env)
     template = template_hash(_template(args.template))
-    evaluation = Evaluation(args.url, args.model, options, tool, args.mode, template, key)
+    weights = _weights(args.checkpoint) if args.checkpoint else None
+    evaluation = Evaluation(args.url, args.model, options, tool, args.mode, template, weights, key)
     questions = read_questions(args.rows, args.root)
     told = Told("{} questions asked")
     records = asyncio.run(evaluation.run(questions, args.output, args.concurrency, told))
@@ -48,6 +50,12 @@ def run(args: argparse.Namespace) -> Outcome:
     lines = [table([(header, summary)]), *fault_lines(records.values()), args.output]
     data = {"asked": told.count, "output": args.output, **summary.as_dict()}
     return Outcome(not summary.faulted, "\n".join(lines), data)
+
+
+def _weights(checkpoint: str) -> str:
+    if (weights := weights_hash(checkpoint)) is None:
+        raise ConfigError(checkpoint, "is no folder with *.safetensors", "Correct --checkpoint, or leave it out.")
+    return weights
 
 
 def _template(path: Path | None) -> bytes | None:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> Outcome:
     Raises:
         LongVTError: a recipe, rows or a server with which it cannot be done.
     """
-    from longvt_plugins.evaluation.evaluate import template_hash
+    from longvt_plugins.evaluation.evaluate import template_hash, weights_hash
     from longvt_plugins.evaluation.results import open_result
     from longvt_plugins.evaluation.summary import fault_lines
     from longvt_plugins.pilot import plan
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> Outcome:
     model = served_model(args.url, key) if args.url else args.checkpoint
     template = None if args.url else recipe.actor_rollout_ref.model.custom_chat_template
     shown = template_hash(template.encode() if template else None)
-    evaluation = replace(how, model=model, api_key=key, template=shown)
+    evaluation = replace(how, model=model, api_key=key, template=shown, weights=weights_hash(args.checkpoint))
     # A folder that holds something else is refused before a server costs minutes.
     with open_result(output, evaluation.header(rollouts)):
         pass

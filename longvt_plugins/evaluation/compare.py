@@ -41,7 +41,7 @@ def compare(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Comparison:
     """
     (header_a, records_a), (header_b, records_b) = read_result(a), read_result(b)
     unlike = differences(header_a, header_b)
-    subjects = [line for line in unlike if line.startswith(("model:", "mode:"))]
+    subjects = [line for line in unlike if line.startswith(("model:", "weights:", "mode:"))]
     if len(subjects) < len(unlike) or len(subjects) > 1:
         shown = "; ".join(line for line in unlike if len(subjects) > 1 or line not in subjects)
         raise ConfigError(

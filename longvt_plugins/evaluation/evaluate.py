@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 
 from longvt_plugins.errors import ConfigError, LongVTError
 from longvt_plugins.loops.openai_loop import OpenAILoop
@@ -36,6 +37,13 @@ def template_hash(template: bytes | None) -> str:
     return SERVED if template is None else blake2b(template, digest_size=16).hexdigest()
 
 
+def weights_hash(checkpoint: str | os.PathLike[str]) -> str | None:
+    """Of names, sizes and times of change of a checkpoint's weights; ``None``: it is no folder with safetensors."""
+    files = sorted(Path(checkpoint).expanduser().glob("*.safetensors"))
+    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return blake2b(repr(states).encode(), digest_size=16).hexdigest() if states else None
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How questions are put to one served checkpoint.
@@ -44,6 +52,7 @@ class Evaluation:
         url, model: of an OpenAI-compatible server, and the name under which it serves the checkpoint.
         options, tool: as ``options.read_file`` gives them.
         template: hash of the chat template that the server was started with.
+        weights: hash of the checkpoint's files, as ``weights_hash`` has it; ``None``: its folder is not known.
         api_key: for the server; most need none.
         timeout_s: for one request.
 
@@ -57,6 +66,7 @@ class Evaluation:
     tool: Tool
     mode: Mode = "crops"
     template: str = SERVED
+    weights: str | None = None
     api_key: str = "none"
     timeout_s: float = 600.0
 
@@ -101,6 +111,7 @@ class Evaluation:
             questions=len(questions),
             profile=self.profile.name,
             template=self.template,
+            weights=self.weights,
             options={
                 **options,
                 "overview": asdict(self.overview),

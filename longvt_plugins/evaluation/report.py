@@ -42,10 +42,12 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Header
     judges: dict[str, str | os.PathLike[str]] = {}
     for folder in folders:
         header, records = read_result(folder)
-        first = found[0][0] if found else header
+        # Of the same name, if there is one: only those must have the same weights.
+        like = next((n for n, (h, _) in enumerate(found) if h.model == header.model), 0)
+        first = found[like][0] if found else header
         unlike = [line for line in differences(first, header) if not line.startswith(SUBJECTS)]
         if unlike:
-            rule = f"is unlike {folders[0]}: {'; '.join(unlike)}"
+            rule = f"is unlike {folders[like]}: {'; '.join(unlike)}"
             raise ConfigError(str(folder), rule, "Evaluate every stage in the same way.")
         if len(records) < header.questions:
             rule = f"has {len(records)} of {header.questions} questions"

@@ -44,6 +44,8 @@ class Header(Record):
     """Hash of the chat template that the server was started with, or ``served``: whatever it had."""
     options: dict[str, Any]
     """Overview, tool, limits, lengths, sampling, reward; defaults spelled out."""
+    weights: str | None = None
+    """Hash of the checkpoint's files, where its folder was named: one name may serve another checkpoint later."""
 
 
 class EvaluationRecord(Record):
@@ -127,8 +129,13 @@ def read_result(folder: str | os.PathLike[str]) -> tuple[Header, dict[str, Evalu
 
 
 def differences(a: Header, b: Header) -> list[str]:
-    """``field: this, not that`` for all in which two headers differ, but for ``NO_MATTER``."""
+    """``field: this, not that`` for all in which two headers differ, but for ``NO_MATTER``.
+
+    Weights are compared where both are known, and of models of one name.
+    """
     left, right = _compared(a), _compared(b)
+    if a.model != b.model or None in (a.weights, b.weights):
+        del left["weights"], right["weights"]
     keys = [*left, *(right.keys() - left.keys())]
     return [
         f"{key}: {json.dumps(left.get(key))}, not {json.dumps(right.get(key))}"

@@ -57,6 +57,27 @@ def test_unlike_results_are_refused_with_what_differs(tmp_path, changes, named):
         compare(tmp_path / "a", tmp_path / "b")
 
 
+def test_other_weights_under_one_name_are_another_model(tmp_path):
+    a = write(tmp_path / "a", [1] * 4, weights="x")
+    with pytest.raises(ConfigError, match='holds another evaluation: weights: "x", not "y"'):
+        write(a, [], weights="y")
+    trained = write(tmp_path / "trained", [0] * 4, weights="y")
+    assert compare(a, trained).worse == 4
+    blank = write(tmp_path / "blank", [0] * 4, weights="y", mode="blank")
+    with pytest.raises(ConfigError, match=r"are unlike: mode: .*; weights: "):
+        compare(a, blank)
+    with pytest.raises(ConfigError, match=r"blank: is unlike .*/a: weights: "):
+        read_results([write(tmp_path / "b", [1] * 4, model="b", weights="z"), a, blank])
+
+
+def test_a_header_from_before_weights_were_known_goes_on(tmp_path):
+    header = write(tmp_path / "a", [1] * 3) / HEADER
+    fields = json.loads(header.read_text())
+    del fields["weights"]
+    header.write_text(json.dumps(fields))
+    assert compare(write(tmp_path / "a", [1] * 4, weights="x"), tmp_path / "a").paired == 4
+
+
 def test_modes_of_one_model_are_compared(tmp_path):
     found = compare(write(tmp_path / "a", [1] * 4), write(tmp_path / "b", [0] * 4, mode="blank"))
     assert (found.difference, found.worse) == (-1, 4)

@@ -243,6 +243,23 @@ def test_the_command_prints_a_table_and_is_not_fine_when_questions_fault(needle,
     assert run(guessing, "-o", str(tmp_path / "c"), "--template", str(tmp_path / "none")) == 2
 
 
+def test_a_checkpoint_that_was_replaced_is_not_answered_for_by_its_predecessor(needle, tmp_path, capsys):
+    def run(checkpoint):
+        with ChatServer(guessing) as server:
+            arguments = ["--url", server.url, "--model", "policy", "--options", str(needle / "evaluation.yaml")]
+            arguments += ["--checkpoint", str(checkpoint), "-o", str(tmp_path / "result")]
+            return main(["evaluate", str(needle / "val.parquet"), *arguments]), len(server.requests)
+
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"old")
+    assert run(tmp_path) == (0, 10) and run(tmp_path) == (0, 0)
+    weights.write_bytes(b"trained again")
+    assert run(tmp_path) == (2, 0)
+    assert "holds another evaluation: weights: " in capsys.readouterr().err
+    assert run(tmp_path / "none")[0] == 2
+    assert "is no folder with *.safetensors" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text", ["overview: {fpss: 1}", "nonsense: 1", "loop: {max_call: 1}", "- 1", "reward: {x: 1}", "{"]
 )

@@ -215,6 +215,13 @@ def test_another_recipe_is_refused_before_a_server_is_started(demo, tmp_path, mo
     assert "no header.json" in capsys.readouterr().err
 
 
+def test_records_of_a_checkpoint_that_was_replaced_are_refused(pilot, demo):
+    assert pilot(GROUPS, "--json", rows=1, n=2)[1]["figures"]["trajectories"] == 2
+    (demo.folder / "model" / "model.safetensors").touch()
+    code, said, chat = pilot(GROUPS, rows=1, n=2)
+    assert code == 2 and "holds another evaluation: weights: " in said and not chat.requests
+
+
 def test_a_group_of_one_is_refused(pilot):
     assert pilot(GROUPS, n=1)[0] == 2
 
