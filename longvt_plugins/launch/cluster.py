@@ -49,7 +49,14 @@ class Place:
 
     @property
     def address(self) -> str:
-        return f"{socket.gethostbyname(self.head)}:{self.port}"
+        """Raises:
+        ConfigError: the head's name has none here.
+        """
+        try:
+            return f"{socket.gethostbyname(self.head)}:{self.port}"
+        except (OSError, UnicodeError) as error:
+            remedy = "Name rank 0's host as the other nodes reach it: --head, or LONGVT_HEAD."
+            raise ConfigError(f"head {self.head}", f"has no address ({error})", remedy) from error
 
     @property
     def folder(self) -> Path:
@@ -120,9 +127,12 @@ class Launch:
         return code, "the run has finished" if code == 0 else "the run has failed; the reason is above"
 
     def _worker(self) -> tuple[int, str]:
+        # By name: it may have no address yet.
+        head = f"{self.place.head}:{self.place.port}"
+        if not self._wait_for(head):
+            hint = "Is the name right, rank 0 running, the port open?"
+            return 1, f"the head at {head} did not answer for {self.wait_s:.0f} s. {hint}"
         address = self.place.address
-        if not self._wait_for(address):
-            return 1, f"the head at {address} did not answer for {self.wait_s:.0f} s. Is rank 0 running, the port open?"
         ray = self._start_ray(f"--address={address}")
         self._say(f"joining the head at {address}")
         while not _gone(address):

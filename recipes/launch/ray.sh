@@ -2,7 +2,8 @@
 # What     a recipe on several machines, one Ray cluster for one run, started by ssh from here.
 # Hardware the machines in LONGVT_HOSTS; trainer.nnodes is their number. This folder is on all of them (shared storage).
 # Run      LONGVT_HOSTS="gpu0 gpu1" bash recipes/launch/ray.sh longvt_7b_rl_multinode [OVERRIDES]
-#          Settings: LONGVT_PORT (6379), LONGVT_JUDGE, LONGVT_CLIP_STORE (a local disk), LONGVT_BIN (.venv/bin).
+#          Settings: LONGVT_PORT (6379), LONGVT_JUDGE, LONGVT_CLIP_STORE (a local disk), LONGVT_BIN (.venv/bin),
+#          LONGVT_HEAD (the first host, as the others reach it: needed if it is an alias of ssh alone).
 #          Without ssh, run on each machine, 0 being the first host:
 #          LONGVT_RANK=0 LONGVT_HEAD=gpu0 longvt launch longvt_7b_rl_multinode trainer.nnodes=2
 # Healthy  "ok   cluster: node ..." with every host, then the phases of the run; "the run has finished".
@@ -12,7 +13,7 @@ read -ra hosts <<< "${LONGVT_HOSTS:?name the machines: LONGVT_HOSTS=\"gpu0 gpu1\
 recipe=${1:-longvt_7b_rl_multinode}
 [ $# -eq 0 ] || shift
 
-settings="LONGVT_HEAD=$(printf %q "${hosts[0]}")"
+settings="LONGVT_HEAD=$(printf %q "${LONGVT_HEAD:-${hosts[0]##*@}}")"
 for name in LONGVT_PORT LONGVT_JUDGE LONGVT_CLIP_STORE VERL_PLATFORM; do
   [ -z "${!name:-}" ] || settings+=" $name=$(printf %q "${!name}")"
 done

@@ -114,12 +114,18 @@ def test_a_run_whose_data_is_missing_is_not_started(demo, tmp_path):
     assert nodes.left_running() == {}
 
 
-def test_a_worker_whose_head_never_comes_says_so(tmp_path):
+@pytest.mark.parametrize("head", [HEAD, "nowhere.invalid"])
+def test_a_worker_whose_head_never_comes_says_so(tmp_path, head):
     port = free_port()
     launch = ["-m", "longvt_plugins.cli.main", "launch", "--wait", "1", "longvt_demo", "trainer.nnodes=2"]
-    worker = python(launch, tmp_path, tmp_path / "out", LONGVT_RANK="1", LONGVT_HEAD=HEAD, LONGVT_PORT=str(port))
+    worker = python(launch, tmp_path, tmp_path / "out", LONGVT_RANK="1", LONGVT_HEAD=head, LONGVT_PORT=str(port))
     assert worker.wait(120) == 1
-    assert f"the head at {HEAD}:{port} did not answer for 1 s" in (tmp_path / "out").read_text()
+    assert f"the head at {head}:{port} did not answer for 1 s" in (tmp_path / "out").read_text()
+
+
+def test_a_head_without_an_address_is_one_line(tmp_path, capsys):
+    assert main(["launch", "longvt_demo", f"longvt.run={tmp_path}", "--head", "me@nowhere.invalid"]) == 2
+    assert re.fullmatch(r"longvt launch: head me@nowhere.invalid: has no address .*--head.*\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

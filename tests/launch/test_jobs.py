@@ -87,11 +87,19 @@ def test_none_ends_the_ray_of_others(name):
     assert "ray stop" not in (FOLDER / name).read_text()
 
 
-def test_ssh_starts_a_rank_on_each_host_and_leaves_none(tmp_path):
+@pytest.mark.parametrize(
+    ("hosts", "settings", "head"),
+    [
+        ("alpha beta", {}, "alpha"),
+        ("me@alpha beta", {}, "alpha"),
+        ("alias beta", {"LONGVT_HEAD": "10.0.0.1"}, "10.0.0.1"),
+    ],
+)
+def test_ssh_starts_a_rank_on_each_host_and_leaves_none(tmp_path, hosts, settings, head):
     command(tmp_path / "bin", "ssh", SSH)
     script = ["bash", str(FOLDER / "ray.sh"), "longvt_7b_rl", "trainer.experiment_name=a b"]
-    calls = run(script, tmp_path, LONGVT_HOSTS="alpha beta", LONGVT_PORT="6401", RANKS="2")
-    assert [call[1:] for call in calls] == [["0", "alpha"], ["1", "alpha"]]
+    calls = run(script, tmp_path, LONGVT_HOSTS=hosts, LONGVT_PORT="6401", RANKS="2", **settings)
+    assert [call[1:] for call in calls] == [["0", head], ["1", head]]
     for words, _, _ in calls:
         assert composed(words).trainer.nnodes == 2 and composed(words).trainer.experiment_name == "a b"
     deadline = time.monotonic() + 10
