@@ -12,7 +12,7 @@ from longvt_plugins.launch.cluster import Launch, Place
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     named = os.environ.get
-    parser.add_argument("name", metavar="NAME", help="of a recipe, as for --config-name")
+    parser.add_argument("name", metavar="NAME", help="of a recipe, as for --config-name, or FILE.yaml")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="Hydra overrides; trainer.nnodes counts nodes")
     parser.add_argument("--rank", type=int, default=named("LONGVT_RANK", "0"), help="$LONGVT_RANK; 0 is the head")
     parser.add_argument("--head", default=named("LONGVT_HEAD", "127.0.0.1"), help="$LONGVT_HEAD: host of rank 0")

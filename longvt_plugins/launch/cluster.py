@@ -120,7 +120,7 @@ class Launch:
         doctor += [] if cpu.chosen() else ["--gpu"]
         if code := subprocess.call(doctor, env=environment):
             return code, "the run was not started: the doctor's findings are above"
-        train = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", self.name, *self.overrides]
+        train = [sys.executable, "-m", "verl.trainer.main_ppo", *config_words(self.name), *self.overrides]
         watch = [*longvt, "watch", "--ray", address, "--folder", str(self.run_folder), "--idle", str(self.idle_s)]
         watch += ["--log", str(self.run_folder / "main_ppo.log"), "--", *train, *self._without_local_ray()]
         code = subprocess.call(watch, env=environment)
@@ -182,6 +182,14 @@ class Launch:
 
     def _say(self, what: str) -> None:
         print(f"[launch, rank {self.place.rank}] {what}", flush=True)
+
+
+def config_words(name: str) -> list[str]:
+    """A recipe, or the path of one (``.yaml``), as Hydra's command line takes it."""
+    if not name.endswith(".yaml"):
+        return ["--config-name", name]
+    path = Path(name).resolve()
+    return ["--config-dir", str(path.parent), "--config-name", path.stem]
 
 
 def data_paths(config: DictConfig) -> list[str]:

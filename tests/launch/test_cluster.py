@@ -15,7 +15,7 @@ import pytest
 
 from longvt_plugins.cli.main import main
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.launch.cluster import Launch, Place, data_paths
+from longvt_plugins.launch.cluster import Launch, Place, config_words, data_paths
 from longvt_plugins.launch.compose import compose_recipe
 from longvt_plugins.testing.processes import mentioning
 from longvt_plugins.testing.ray_nodes import HEAD, OTHER, ROOT, free_port, python
@@ -144,6 +144,16 @@ def test_what_does_not_compose_is_one_line(words, said, capsys):
 def test_a_rank_outside_the_cluster_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"rank 1.*trainer\.nnodes=1"):
         Launch("longvt_demo", [], Place(1, HEAD))
+
+
+def test_a_recipe_in_a_file_is_found_by_main_ppo(tmp_path, monkeypatch):
+    """Which prints here what it would run with."""
+    (tmp_path / "mine.yaml").write_text("defaults: [longvt_demo, _self_]\ntrainer: {nnodes: 3}\n")
+    monkeypatch.chdir(tmp_path)
+    command = ["-m", "verl.trainer.main_ppo", *config_words("mine.yaml"), "--cfg", "job", "--package", "trainer"]
+    assert python(command, ROOT, tmp_path / "out").wait(120) == 0
+    assert {"nnodes: 3", "  trainer_mode: longvt_sync"} <= set((tmp_path / "out").read_text().splitlines())
+    assert config_words("longvt_demo") == ["--config-name", "longvt_demo"]
 
 
 def test_every_file_of_rows_and_the_videos_must_be_on_every_node():
