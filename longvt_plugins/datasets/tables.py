@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -79,7 +80,7 @@ class RowFiles:
         self.paths = [os.path.expanduser(os.fspath(path)) for path in paths]
         for path in self.paths:
             open_parquet(path)
-        self._files = [Dataset.from_parquet(path) for path in self.paths]
+        self._files = [Dataset.from_parquet(glob.escape(path)) for path in self.paths]
         # Converting a file to its memory-mapped cache takes buffers that Arrow would keep for the next one.
         pyarrow.default_memory_pool().release_unused()
         self._starts = [0]

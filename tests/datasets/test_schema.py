@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from longvt_plugins.datasets.chains import read_messages, read_tools
 from longvt_plugins.datasets.schema import RL_SCHEMA, SFT_SCHEMA, Chain, Message, RLRow, write_chains, write_rl_rows
-from longvt_plugins.datasets.tables import open_parquet
+from longvt_plugins.datasets.tables import RowFiles, open_parquet
 from longvt_plugins.errors import DataError
 
 ROW = {
@@ -85,6 +85,13 @@ def test_what_is_not_written_whole_leaves_nothing_behind(tmp_path, stopped_by):
     with pytest.raises(stopped_by, match="in the middle"):
         write_rl_rows(rows(), tmp_path / "r.parquet")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_path_is_no_pattern(tmp_path):
+    file = tmp_path / "set[v2]" / "train*.parquet"
+    file.parent.mkdir()
+    write_rl_rows([RLRow(**ROW)], file)
+    assert len(RowFiles([file])) == 1
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path):
