@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> Outcome:
     """Do the action.
 
     Raises:
-        ConfigError: an unknown name, an output that cannot be written, or calls of tools that are not named.
+        ConfigError: an unknown name, an output that cannot be written, no tokenizer, or calls of tools that are not
+            named.
         DataError: an input that cannot be read as what it should be.
     """
     return {"list": _list, "convert": _convert, "rollouts": _rollouts}[args.action](args)
@@ -100,7 +101,11 @@ def _rollouts(args: argparse.Namespace) -> Outcome:
     if args.tokenizer:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
+        except (OSError, ValueError) as error:
+            why = f"has no tokenizer that can be read ({str(error).splitlines()[0]})"
+            raise ConfigError(args.tokenizer, why, "Correct --tokenizer.") from error
         encode = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
     traces = traces_of(
         trajectory_log.read(args.folder, args.split),

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from longvt_plugins.cli import Outcome, command_of
+from longvt_plugins.errors import ConfigError
 
 URL_VARIABLE = "LONGVT_SERVER"
 
@@ -27,12 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Raises:
-    ConfigError: no command.
+    ConfigError: no command, or options that are no words of a shell.
     StageError: the server does not come up.
     """
     from longvt_plugins.pipeline.serve import served
 
     command = command_of(args.command, "serve")
-    with served(args.checkpoint, args.name, args.log, shlex.split(args.vllm), args.timeout) as url:
+    try:
+        options = shlex.split(args.vllm)
+    except ValueError as error:
+        raise ConfigError(f"--vllm {args.vllm}", f"cannot be split ({error})", "Correct its quotes.") from error
+    with served(args.checkpoint, args.name, args.log, options, args.timeout) as url:
         code = subprocess.run(command, env={**os.environ, URL_VARIABLE: url}).returncode
     return Outcome(code == 0, f"{args.name}: {command[0]} ended with {code}", {"exit_code": code, "log": str(args.log)})

@@ -59,12 +59,10 @@ class Watch:
 
     def run(self) -> tuple[int, str]:
         """Returns ``(exit code, message)``; 124 when the run stalled, 125 when it was ended for a lost node."""
-        self.progress_file.unlink(missing_ok=True)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        ended = 0
+        output, ended = self._open_log(), 0
         with ending_all():
             nodes = NodeWatch(self.ray) if self.ray else None
-            with self.log.open("wb") as output:
+            with output:
                 child = self._start(output)
             code = self._follow(child, nodes)
             if nodes:
@@ -82,11 +80,21 @@ class Watch:
             message = f"failed with exit code {code} in '{self._phase()}'"
         return code, f"{message}. Full log: {self.log}\n{explain(self.log)}"
 
+    def _open_log(self) -> BinaryIO:
+        try:
+            self.progress_file.unlink(missing_ok=True)
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            return self.log.open("wb")
+        except OSError as error:
+            rule = f"cannot be written ({error.strerror})"
+            raise ConfigError(error.filename, rule, "Choose another --folder or --log.") from error
+
     def _start(self, output: BinaryIO) -> subprocess.Popen:
         try:
             return subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-        except FileNotFoundError as error:
-            raise ConfigError(self.command[0], "is not a command", "Name an executable after --.") from error
+        except OSError as error:
+            rule = f"is not a command ({error.strerror})"
+            raise ConfigError(self.command[0], rule, "Name an executable after --.") from error
 
     def _follow(self, child: subprocess.Popen, nodes: NodeWatch | None) -> int:
         self._say(f"started {' '.join(self.command[:4])} ...", None)

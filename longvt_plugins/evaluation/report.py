@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.trainer import trajectory_log
@@ -61,7 +62,13 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Header
 
 
 def read_steps(folder: str | os.PathLike[str]) -> list[Step]:
-    """RL's training steps from its trajectories, in order."""
+    """RL's training steps from its trajectories, in order.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not Path(folder, "train").is_dir():
+        raise ConfigError(str(folder), "holds no train trajectories", "Name the trajectories of a longvt_sync run.")
     by_step: dict[int, list[TrajectoryRecord]] = defaultdict(list)
     for record in trajectory_log.read(folder, "train"):
         if not (record.reward.abstained or record.reward.faulted):

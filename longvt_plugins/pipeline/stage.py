@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from longvt_plugins.errors import ConfigError, StageError
 from longvt_plugins.launch.log import explain
@@ -204,14 +204,21 @@ class Stage:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One process at a time; what is left of a killed one is ended."""
-        self.stamp_file.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.stamp_file.parent / "lock", "a") as lock:
+        with self._lock() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ConfigError(str(self.folder), "a stage of it is being run already", "Wait for it.") from error
             processes.end(self._mark)
             yield
+
+    def _lock(self) -> TextIO:
+        try:
+            self.stamp_file.parent.mkdir(parents=True, exist_ok=True)
+            return open(self.stamp_file.parent / "lock", "a")
+        except OSError as error:
+            rule = f"cannot be written ({error.strerror})"
+            raise ConfigError(str(self.folder), rule, "Choose another folder for the run.") from error
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from longvt_plugins.cli.main import main
 from longvt_plugins.launch.log import explain
 from longvt_plugins.testing.processes import mentioning
 
@@ -78,6 +79,21 @@ def test_a_failure_shows_its_traceback(tmp_path):
 def test_a_missing_command_is_a_usage_error(tmp_path):
     done = watch(tmp_path, "no-such-trainer")
     assert done.returncode == 2 and "no-such-trainer: is not a command" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--folder", ".", "--log", "file/x.log", "--", "true"], "file: cannot be written (File exists)"),
+        (["--folder", "file", "--log", "log", "--", "true"], "file/progress.json: cannot be written (Not a directory)"),
+        (["--folder", ".", "--log", "log", "--", "./file"], "./file: is not a command (Permission denied)"),
+    ],
+)
+def test_what_cannot_be_run_or_written_is_one_line(tmp_path, monkeypatch, capsys, words, says):
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(["watch", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"longvt watch: {says}")
 
 
 def test_interrupting_the_watch_ends_the_run(tmp_path):

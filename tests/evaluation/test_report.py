@@ -99,3 +99,18 @@ def test_the_verb_writes_table_and_picture(tmp_path, capsys):
     with Image.open(tmp_path / "out" / "plot.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 16)}
     assert {(31, 119, 180), (255, 255, 255)} <= colours
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--rl", "typo", "-o", "out"], "typo: holds no train trajectories"),
+        (["--rl", "t", "-o", "file"], "file: cannot be written (File exists)"),
+    ],
+)
+def test_what_is_not_there_or_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys, words, says):
+    trajectories(tmp_path / "t", {1: [1.0]})
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"longvt report: {says}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from longvt_plugins.cli.main import main
 from longvt_plugins.errors import StageError
 from longvt_plugins.pipeline import serve
 from longvt_plugins.pipeline.serve import served
@@ -24,6 +25,12 @@ def test_a_checkpoint_that_is_none_is_the_reason(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(StageError, match="ended with exit code"), served(tmp_path, "x", tmp_path / "log"):
         pass
+
+
+def test_options_with_an_open_quote_are_one_line(tmp_path, capsys):
+    words = ["--checkpoint", "m", "--name", "m", "--log", str(tmp_path / "log"), "--vllm=--a 'b", "--", "true"]
+    assert main(["serve", *words]) == 2
+    assert capsys.readouterr().err.startswith("longvt serve: --vllm --a 'b: cannot be split (No closing quotation)")
 
 
 def test_a_server_that_ends_is_named_with_its_log(tmp_path, monkeypatch):

@@ -225,6 +225,12 @@ def test_two_at_once_are_refused(here):
         stage("other", target="other").run()
 
 
+def test_a_run_that_is_a_file_is_named(here):
+    Path("run").touch()
+    with pytest.raises(ConfigError, match=r"run: cannot be written \(Not a directory\)"):
+        stage().run()
+
+
 class processes_running:
     def __init__(self, one: Stage):
         words = [sys.executable, "-m", "longvt_plugins.cli.main", "stage", "--name", one.name, "--folder", "run"]

@@ -257,6 +257,8 @@ def test_the_command(demo, rolled, tmp_path, capsys):
     assert check_file(tmp_path / "rft.parquet", str(demo.folder / "data")).findings == []
     assert pq.read_table(tmp_path / "rft.parquet").column("origin")[0].as_py().startswith("{")
     assert main(["data", "rollouts", str(tmp_path), "--rows", "x.parquet", "-o", "y.parquet"]) == 2
+    assert main([*command, "--tokenizer", str(tmp_path / "none")]) == 2
+    assert "none: has no tokenizer that can be read" in capsys.readouterr().err
 
 
 def test_a_row_that_cannot_be_read_is_named(rolled, tmp_path, capsys):
