@@ -91,7 +91,7 @@ for name in sft rl rft; do
 done
 
 # 6. The table and the plot.
-results=$(printf "$run/evaluation/%s " {sft,rl,rft}/{crops,no-tool,blank})
+results=$(printf '%s ' "$run"/evaluation/{sft,rl,rft}/{crops,no-tool,blank})
 stage report "$results $run/rl/trajectories" "$run/report" -- \
   longvt report $results --rl "$run/rl/trajectories" -o "$run/report"
 cat "$run/report/table.md"

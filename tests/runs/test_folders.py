@@ -35,6 +35,19 @@ def test_a_run_whose_name_is_syntax_is_refused(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_percent_sign_in_a_runs_name_stays_as_it_is(tmp_path):
+    for folder in ("runs", ".venv/bin", "100%s/report"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "runs" / "pipeline.sh", tmp_path / "runs")
+    (tmp_path / "100%s" / "report" / "table.md").touch()
+    (tmp_path / ".venv" / "bin" / "longvt").write_text('#!/bin/sh\nprintf "%s\\n" "$*" >> calls\n')
+    (tmp_path / ".venv" / "bin" / "longvt").chmod(0o755)
+    subprocess.run(["bash", str(tmp_path / "runs" / "pipeline.sh"), "7b", "100%s"], check=True)
+    report = (tmp_path / "calls").read_text().splitlines()[-1]
+    results = [word for word in report.partition("--inputs")[2].partition("--outputs")[0].split() if "/eval" in word]
+    assert len(results) == 9 and all(word.startswith("100%s/evaluation/") for word in results)
+
+
 def test_the_demo_removes_no_folder_of_others(demo, tmp_path):
     mine = tmp_path / "mine"
     for name in ("data", "train", "model"):
