@@ -114,7 +114,9 @@ class LongVTDataset(RLHFDataset):
         del row["longvt_row"]
         if not self._names_agents:
             del row["agent_name"]
-        may_crop = row["extra_info"].get("tool_selection") is None or TOOL in row["extra_info"]["tool_selection"]
+        # As verl does: an empty selection is none.
+        selected = row["extra_info"].get("tool_selection")
+        may_crop = not selected or TOOL in selected
         row["tools_kwargs"] = {TOOL: {"create_kwargs": {"videos": videos}}} if videos and may_crop else {}
         return row
 
@@ -190,7 +192,7 @@ class LongVTDataset(RLHFDataset):
             if shrunk is not None:
                 self._shrunk[row["longvt_row"]] = shrunk
         selected = row["extra_info"].get("tool_selection")
-        tools = [t for t in self.tool_schemas or () if selected is None or t["function"]["name"] in selected]
+        tools = [t for t in self.tool_schemas or () if not selected or t["function"]["name"] in selected]
         renderer, tokenizer = self.processor or self.tokenizer, getattr(self.processor, "tokenizer", self.tokenizer)
         text = renderer.apply_chat_template(
             messages, tools=tools or None, add_generation_prompt=True, tokenize=False, **self.apply_chat_template_kwargs

@@ -74,7 +74,15 @@ class Evaluation:
         if not self.url.startswith(("http://", "https://")):
             raise ConfigError(self.url, "is no URL of a server", "Pass one like http://host:8000/v1.")
         self._loop(None)
-        _ = self.overview, self.reward
+        judge = self.reward.judge
+        own = [e for e in (judge.endpoints if judge else ()) if e.url.rstrip("/") == self.url.rstrip("/")]
+        if own and not (own[0].model or judge.model):
+            raise ConfigError(
+                f"reward.judge.endpoints: {own[0].url}",
+                "is the policy's own server, and the first model there would judge itself",
+                "Serve the policy elsewhere ($LONGVT_JUDGE names the judge), or name the judge's model (judge.model).",
+            )
+        _ = self.overview
 
     @property
     def profile(self) -> MediaProfile:

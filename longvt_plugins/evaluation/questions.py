@@ -33,7 +33,7 @@ class Question:
     @property
     def may_crop(self) -> bool:
         selection = self.row["extra_info"].get("tool_selection")
-        return selection is None or TOOL in selection
+        return not selection or TOOL in selection
 
     def messages(self, profile: MediaProfile, overview: SamplingPolicy) -> list[dict[str, Any]]:
         """The prompt.

@@ -66,9 +66,10 @@ class RewardConfig(BaseModel):
         profile = values.pop("profile", None)
         if profile not in (None, "parity"):
             raise ValueError(f"profile is {profile!r}; the only profile is 'parity'")
-        names = [name for name in (*ORIGINAL_OPTIONS, "use_recall") if name in values]
-        options = {name: bool(values.pop(name)) for name in names}
+        options = {name: bool(values.pop(name)) for name in ORIGINAL_OPTIONS if name in values}
         base = from_original(options) if options else ORIGINAL if profile else {}
+        if "use_recall" in values:
+            base = {**base, "interval_measure": "recall" if values.pop("use_recall") else "iou"}
         return {**base, **values}
 
 

@@ -64,5 +64,4 @@ def source_of(data_source: str) -> Source:
 def from_original(options: dict[str, bool]) -> dict[str, Any]:
     """Fields of ``RewardConfig`` for the original's options; none set means .8 answer and .2 format."""
     chosen = next((fields for name, fields in ORIGINAL_OPTIONS.items() if options.get(name)), None)
-    fields = dict(chosen or {**_WITHOUT_GROUNDING, "answer": 0.8, "format": 0.2})
-    return {**fields, "interval_measure": "recall" if options.get("use_recall") else "iou"}
+    return dict(chosen or {**_WITHOUT_GROUNDING, "answer": 0.8, "format": 0.2})

@@ -108,6 +108,20 @@ def test_faults_of_the_server_are_records_without_a_score_and_are_asked_again(ev
     assert {code_of(request) for request in server.requests} == failed
 
 
+def test_a_policy_does_not_judge_itself():
+    options, tool = read_file(None)
+    own = "http://127.0.0.1:8000/v1"
+
+    def judged(**judge):
+        reward = {"judge": {"endpoints": [f"{own}/"], **judge}}
+        return Evaluation(own, "policy", options.model_copy(update={"reward": reward}), tool)
+
+    with pytest.raises(ConfigError, match="would judge itself"):
+        judged()
+    assert judged(model="Qwen2.5-72B").reward.judge.model == "Qwen2.5-72B"
+    assert judged(endpoints=["http://127.0.0.1:8001/v1"]).reward.judge.model is None
+
+
 def test_what_a_dead_judge_left_open_is_judged_later_and_the_policy_is_not_asked_again(needle, tmp_path):
     def in_words(turn, request):
         return seeing(turn, request).replace("<answer>", "<answer>the digit ")

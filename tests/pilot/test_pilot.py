@@ -19,7 +19,6 @@ import pytest
 from longvt_plugins.cli.main import main
 from longvt_plugins.datasets.schema import RL_SCHEMA
 from longvt_plugins.episode import write_call
-from longvt_plugins.errors import ConfigError
 from longvt_plugins.pilot import plan, server
 from longvt_plugins.testing.chat_server import ChatServer
 from longvt_plugins.testing.processes import mentioning
@@ -224,12 +223,6 @@ def test_records_of_a_checkpoint_that_was_replaced_are_refused(pilot, demo):
 
 def test_a_group_of_one_is_refused(pilot):
     assert pilot(GROUPS, n=1)[0] == 2
-
-
-def test_another_tool_than_crop_video_is_refused(tmp_path):
-    (tmp_path / "tools.yaml").write_text("tools: [{class_name: verl.tools.Other}]")
-    with pytest.raises(ConfigError, match="another tool"):
-        plan.crop_tool(tmp_path / "tools.yaml")
 
 
 def test_rows_with_pictures_are_left_out_and_counted(demo, tmp_path):

@@ -33,6 +33,12 @@ def test_options_with_an_open_quote_are_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("longvt serve: --vllm --a 'b: cannot be split (No closing quotation)")
 
 
+def test_a_command_that_is_none_is_named_before_the_server_starts(tmp_path, capsys):
+    words = ["--checkpoint", "m", "--name", "m", "--log", str(tmp_path / "log"), "--", "no-such-command"]
+    assert main(["serve", *words]) == 2
+    assert "no-such-command: is not a command" in capsys.readouterr().err and not (tmp_path / "log").exists()
+
+
 def test_a_server_that_ends_is_named_with_its_log(tmp_path, monkeypatch):
     program(tmp_path, monkeypatch, "echo no room for the KV cache; exit 3")
     said = "(?s)ended with exit code 3.*no room for the KV cache"

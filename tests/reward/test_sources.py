@@ -74,6 +74,7 @@ def test_sources_named_by_prefix(name):
     half = compute_reward(trajectory("10 to 12"), "10 to 14", data_source=name)
     assert half.acc == 0.5 and half.reason == "IoU of the window" and half.grounding is None
     recall = RewardConfig(use_recall=True)
+    assert recall == RewardConfig(interval_measure="recall")
     assert compute_reward(trajectory("0 to 14"), "10 to 14", config=recall, data_source=name).acc == 1.0
 
 
