@@ -83,8 +83,7 @@ class RLRow(Closed):
     options: list[str] = Field(default_factory=list)
     """The possible answers, when they are few and known: an answer outside them is then wrong for certain."""
     segments: list[Span] = Field(default_factory=list)
-    """Where the answer is seen, in the first video."""
-    """Ground-truth windows; a row without any has no grounding reward."""
+    """Ground-truth windows, of the first video; a row without any has no grounding reward."""
     tools: list[str] | None = None
     """Names of the tools this row may call. ``None``: all of the recipe. Empty: none."""
     agent_name: str | None = None
