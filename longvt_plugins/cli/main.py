@@ -17,6 +17,7 @@ from longvt_plugins.cli.extras import missing_extra
 from longvt_plugins.errors import LongVTError
 
 VERBS = {
+    "ask": "a question about a video, to a served checkpoint: one conversation, turn by turn",
     "check-data": "what is wrong with dataset files, row by row",
     "check-recipe": "what would stop a run of this recipe, or be ignored by it",
     "compare": "two evaluations, question by question",

@@ -167,7 +167,7 @@ class Evaluation:
                     if before and before.reward.abstained:
                         record = await self._record(question, before.transcript, before.entropy)
                     else:
-                        record = await self._ask(loop, question)
+                        record = await self._record(question, *await self._conversation(loop, question))
                     if record != before:
                         result.add(record)
                         told(record)
@@ -181,6 +181,13 @@ class Evaluation:
                         worker.cancel()
                     await asyncio.gather(*workers, return_exceptions=True)
             return result.records
+
+    async def converse(self, question: Question) -> Transcript:
+        """One conversation, neither judged nor kept."""
+        from openai import AsyncOpenAI
+
+        async with AsyncOpenAI(base_url=self.url, api_key=self.api_key, timeout=self.timeout_s) as client:
+            return (await self._conversation(self._loop(client), question))[0]
 
     def _loop(self, client) -> OpenAILoop:
         return OpenAILoop(
@@ -198,17 +205,16 @@ class Evaluation:
             wire=blank_crops if self.mode == "blank" else None,
         )
 
-    async def _ask(self, loop: OpenAILoop, question: Question) -> EvaluationRecord:
-        entropy = None
+    async def _conversation(self, loop: OpenAILoop, question: Question) -> tuple[Transcript, TokenEntropy | None]:
         if not question.may_crop:
             loop = replace(loop, tools=())
         try:
             messages = await asyncio.to_thread(question.messages, self.profile, self.overview)
             conversation = await loop.run(messages, question.videos)
-            transcript, entropy = conversation.transcript, conversation.entropy
+            return conversation.transcript, conversation.entropy
         except LongVTError as error:
-            transcript = Transcript(ended_by="fault", fault=Fault.of(error), media_profile=self.profile.name)
-        return await self._record(question, transcript, entropy)
+            fault = Fault.of(error)
+            return Transcript(ended_by="fault", fault=fault, media_profile=self.profile.name), None
 
     async def _record(
         self, question: Question, transcript: Transcript, entropy: TokenEntropy | None
