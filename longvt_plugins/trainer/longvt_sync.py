@@ -268,8 +268,9 @@ def _mask_without(mask: torch.Tensor, keep_one: bool) -> torch.Tensor:
 
 def _of_scored(metrics: dict[str, float]) -> dict[str, float]:
     """verl's metrics of a validation, with its accuracy over what was judged: to verl, what was not is wrong."""
-    judged = {name.partition("/")[2].replace("/acc_success_only/", "/acc/"): value for name, value in metrics.items()}
-    return {name: judged[name.partition("/")[2]] if "/acc/" in name else value for name, value in metrics.items()}
+    only = "/acc_success_only/"
+    judged = {name.partition("/")[2].replace(only, "/acc/"): value for name, value in metrics.items() if only in name}
+    return {name: judged.get(name.partition("/")[2], value) for name, value in metrics.items()}
 
 
 def _score_metrics(records: list[TrajectoryRecord], names: list[str]) -> dict[str, float]:

@@ -23,7 +23,8 @@ def test_it_is_asked_as_in_an_evaluation_and_shown_turn_by_turn(tmp_path, capsys
     assert code == 0 and "ended by answer, 1 crops" in said and "\x1b" not in said
     assert said.index("assistant> <tool_call>") < said.index("tool> 2 frames of 1.00 to 3.00 s.") < said.index("37")
     system, user, *_ = server.requests[-1]["messages"]
-    assert system["content"] == [{"type": "text", "text": "Look closely."}] and user["content"][-1]["text"].endswith("Which number?")
+    assert system["content"] == [{"type": "text", "text": "Look closely."}]
+    assert user["content"][-1]["text"].endswith("Which number?")
     assert any(part["type"] == "image_url" for part in user["content"])
 
 
