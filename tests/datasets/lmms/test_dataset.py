@@ -11,7 +11,7 @@ import pytest
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from longvt_plugins.datasets.lmms.options import bad_rows_limit
-from longvt_plugins.datasets.schema import write_chains
+from longvt_plugins.datasets.schema import SFT_SCHEMA
 from longvt_plugins.errors import ConfigError, DataError, ProfileError
 from longvt_plugins.tools.tool_file import PACKAGED
 
@@ -203,7 +203,7 @@ def test_a_file_that_is_no_parquet_is_named(media, tmp_path, content, says):
 
 
 def test_a_file_without_rows_is_named(media, tmp_path):
-    write_chains([], tmp_path / "empty.parquet")
+    pq.write_table(SFT_SCHEMA.empty_table(), tmp_path / "empty.parquet")
     with pytest.raises(DataError, match="has no rows"):
         media.build("qwen2_5_vl", dataset={"datasets": [{"path": str(tmp_path / "empty.parquet")}]})
 
