@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from longvt_plugins.errors import ConfigError, LongVTError
 from longvt_plugins.loops.openai_loop import OpenAILoop
@@ -28,6 +29,9 @@ from .blank import blank_crops
 from .options import EvaluationOptions, Mode
 from .questions import Question, hash_of
 from .results import EvaluationRecord, Header, open_result
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 SERVED = "served"
 
@@ -148,8 +152,6 @@ class Evaluation:
             ConfigError: another evaluation lies in ``folder``, or ``concurrency`` is not positive.
             JudgeError: the judge is down. What was decided is kept.
         """
-        from openai import AsyncOpenAI
-
         if concurrency < 1:
             raise ConfigError(f"concurrency={concurrency}", "must be at least 1", "Change it.")
         with open_result(folder, self.header(questions)) as result:
@@ -172,7 +174,7 @@ class Evaluation:
                         result.add(record)
                         told(record)
 
-            async with AsyncOpenAI(base_url=self.url, api_key=self.api_key, timeout=self.timeout_s) as client:
+            async with self._client() as client:
                 workers = [asyncio.create_task(work(self._loop(client))) for _ in range(concurrency)]
                 try:
                     await asyncio.gather(*workers)
@@ -184,10 +186,13 @@ class Evaluation:
 
     async def converse(self, question: Question) -> Transcript:
         """One conversation, neither judged nor kept."""
+        async with self._client() as client:
+            return (await self._conversation(self._loop(client), question))[0]
+
+    def _client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
-        async with AsyncOpenAI(base_url=self.url, api_key=self.api_key, timeout=self.timeout_s) as client:
-            return (await self._conversation(self._loop(client), question))[0]
+        return AsyncOpenAI(base_url=self.url, api_key=self.api_key, timeout=self.timeout_s)
 
     def _loop(self, client) -> OpenAILoop:
         return OpenAILoop(

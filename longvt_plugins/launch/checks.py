@@ -77,15 +77,12 @@ def data_files(recipe: DictConfig) -> Iterator[Finding]:
     if is_local(model) and not Path(model).expanduser().joinpath("config.json").is_file():
         yield missing_file(f"actor_rollout_ref.model.path={model}", "a checkpoint with its config.json")
     longvt = recipe.data.get("longvt") or {}
-    yield from _errors("media-profile", lambda: _check_stamp(model, profile_named(longvt.get("profile")).name))
+    yield from _errors(
+        "media-profile", lambda: check_stamp(Path(model).expanduser(), profile_named(longvt.get("profile")).name)
+    )
     root = longvt.get("video_root")
     if root and not Path(root).expanduser().is_dir():
         yield missing_file(f"data.longvt.video_root={root}", "the folder of the media")
-
-
-def _check_stamp(model: str, profile: str) -> None:
-    if is_local(model) and Path(model).expanduser().is_dir():
-        check_stamp(Path(model).expanduser(), profile)
 
 
 def code_files(recipe: DictConfig) -> Iterator[Finding]:

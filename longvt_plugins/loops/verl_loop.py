@@ -119,27 +119,32 @@ class LongVTAgentLoop(ToolAgentLoop):
                 len(agent_data.response_ids) > room or kept[-1:] != [self.tokenizer.eos_token_id]
             )
             cut: EndedBy | None = "length_limit" if full else None
-            forged = self._forged(kept)
+            said = self._decode(kept)
+            forged = self._forged(kept, said)
             if forged is not None:
-                cut, kept = "vision_tokens", kept[:forged]
+                cut, kept, said = "vision_tokens", kept[:forged], self._decode(kept[:forged])
                 _drop_last(agent_data, len(agent_data.response_ids) - forged)
             if not agent_data.response_mask:
                 self._add_masked(agent_data)
-            text = self.opening + self.tokenizer.decode(kept, skip_special_tokens=True)
+            text = self.opening + said
             agent_data.messages[-1]["content"] = text
             self.step = self.episode.policy_turn(text, len(kept), cut)
         return AgentState.TERMINATED if self.step.ended_by else AgentState.PROCESSING_TOOLS
 
-    def _forged(self, ids: Sequence[int]) -> int | None:
+    def _decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def _forged(self, ids: Sequence[int], said: str) -> int | None:
         """Index of the token that makes a placeholder of frames, by itself or as the end of a spelled one, which verl
-        decodes and its processor counts."""
-        whole = next((n for n, token in enumerate(ids) if token in self.placeholders), None)
-        ids = ids[:whole]
+        decodes and its processor counts.
 
-        def spelled(count: int) -> bool:
-            return PLACEHOLDER.search(self.tokenizer.decode(ids[:count], skip_special_tokens=True)) is not None
-
-        return bisect_left(range(len(ids)), True, key=lambda n: spelled(n + 1)) if spelled(len(ids)) else whole
+        Args:
+            said: ``ids``, decoded.
+        """
+        whole = next((n for n, token in enumerate(ids) if token in self.placeholders), len(ids))
+        if PLACEHOLDER.search(said):
+            whole = bisect_left(range(whole), True, key=lambda n: bool(PLACEHOLDER.search(self._decode(ids[: n + 1]))))
+        return whole if whole < len(ids) else None
 
     async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
         with self._ours():

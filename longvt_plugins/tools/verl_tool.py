@@ -46,13 +46,13 @@ class CropVideoTool(BaseTool):
         """Returns the frames as PIL images, a step reward of 0, and ``{"outcome": CropOutcome}``."""
         videos, room = self._calls[instance_id]
         outcome = await execute(parameters, videos, replace(self.options, room=room))
+        if outcome.media is not None:
+            try:
+                images = await asyncio.to_thread(images_of, outcome.media)
+            except Exception as error:
+                # verl would tell the policy what it says, the path of the file with it.
+                outcome = fault_outcome(error, outcome.seconds)
         if outcome.media is None:
-            return ToolResponse(text=outcome.reply), 0.0, {"outcome": outcome}
-        try:
-            images = await asyncio.to_thread(images_of, outcome.media)
-        except Exception as error:
-            # verl would tell the policy what it says, the path of the file with it.
-            outcome = fault_outcome(error, outcome.seconds)
             return ToolResponse(text=outcome.reply), 0.0, {"outcome": outcome}
         return ToolResponse(text=outcome.text_with_times(), image=images), 0.0, {"outcome": outcome}
 
