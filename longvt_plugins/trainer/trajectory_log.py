@@ -26,8 +26,12 @@ def write(folder: str | os.PathLike[str], split: str, step: int, records: Sequen
 def write_file(path: Path, records: Iterable[TrajectoryRecord]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    scratch.write_bytes(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
-    os.replace(scratch, path)
+    try:
+        scratch.write_bytes(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
+        os.replace(scratch, path)
+    finally:
+        # Of a disk that is full, it would hold the rest.
+        scratch.unlink(missing_ok=True)
 
 
 def read(folder: str | os.PathLike[str], split: str) -> Iterator[TrajectoryRecord]:

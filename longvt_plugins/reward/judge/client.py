@@ -62,6 +62,8 @@ class Judge:
         await self.close()
 
     async def close(self) -> None:
+        if self._naming is not None:
+            self._naming.cancel()
         for endpoint in self._endpoints:
             await endpoint.close()
 
