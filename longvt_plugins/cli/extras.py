@@ -14,7 +14,8 @@ EXTRAS = {
 }
 COMMON = ("omegaconf", "pyarrow", "yaml")
 """Several extras bring these: a verb is told the one that it needs anyway."""
-OF_VERB = {"evaluate": "eval", **dict.fromkeys(("check-recipe", "launch", "migrate", "pilot", "verify"), "rl")}
+OF_VERB = {"ask": "eval", "data": "data", "evaluate": "eval"}
+OF_VERB |= dict.fromkeys(("check-recipe", "launch", "migrate", "pilot", "verify"), "rl")
 
 
 def missing_extra(error: ModuleNotFoundError, verb: str) -> ConfigError | None:

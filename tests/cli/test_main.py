@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from longvt_plugins.cli.extras import EXTRAS
+from longvt_plugins.cli.extras import EXTRAS, missing_extra
 from longvt_plugins.cli.main import VERBS, main
 
 
@@ -50,12 +50,18 @@ def without(modules, *words):
         ("migrate x.sh", "yaml", "rl"),
         ("launch longvt_demo", "omegaconf", "rl"),
         ("evaluate x --url http://x/v1 --model m -o x", "pyarrow", "eval"),
+        ("ask x.mp4 What? --url http://x/v1 --model m", "pyarrow", "eval"),
     ],
 )
 def test_without_extras_the_one_to_install_is_named(words, module, extra):
     done = without(EXTRAS, *words.split())
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert f": {module}: is not installed" in done.stderr and f"'longvt-plugins[{extra}]'" in done.stderr
+
+
+def test_what_several_extras_bring_is_named_by_the_one_of_the_verb():
+    told = missing_extra(ModuleNotFoundError(name="omegaconf"), "data")
+    assert "'longvt-plugins[data]'" in str(told)
 
 
 def test_a_recipe_of_a_trainer_that_is_not_there_names_its_extra():
